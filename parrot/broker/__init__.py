@@ -1,0 +1,1 @@
+"""The medium: Redis streams, variables and scripts. See README.md."""

@@ -1,0 +1,75 @@
+"""Connecting to Redis, with its errors turned into sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    TimeoutError,
+)
+
+from parrot.errors import BrokerUnavailable, ConfigurationError
+
+BLOCK_MS = 5_000  # a blocking read comes back at least this often; it wakes at once when something is written
+
+
+def connect(url: str) -> Redis:
+    """A client for the server at `url`; connects at the first command.
+
+    Args:
+        url: `redis://[user:password@]host:port/db`, `rediss://…` for TLS, or `unix://path`.
+
+    Raises:
+        ConfigurationError: the URL cannot be understood.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            decode_responses=False,
+            socket_connect_timeout=5,
+            socket_timeout=BLOCK_MS / 1000 + 5,
+            socket_keepalive=True,
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{without_password(url)!r} is not a Redis URL: {error}. Write redis://host:port/db.") from None
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown and logged."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+@contextmanager
+def in_sentences(url: str) -> Iterator[None]:
+    """Turn what redis-py raises inside the block into errors that say what to do.
+
+    Raises:
+        BrokerUnavailable: the server cannot be reached, refuses the login or the command, or is full.
+    """
+    place = without_password(url)
+    try:
+        yield
+    except (AuthenticationError, NoPermissionError) as error:
+        raise BrokerUnavailable(f"Redis at {place} refuses this user: {error}. Check user and password in the URL.") from error
+    except OutOfMemoryError as error:
+        raise BrokerUnavailable(f"Redis at {place} is full: {error}. Give it more memory, or wait until results expire.") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise BrokerUnavailable(
+            f"No Redis server answers at {place} ({error}). Start one, e.g. with `parrot dev`, or set PARROT_REDIS_URL."
+        ) from error
+    except RedisError as error:
+        raise BrokerUnavailable(f"Redis at {place} refused a command: {error}") from error

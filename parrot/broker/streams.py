@@ -1,0 +1,65 @@
+"""Streams: read several from a cursor, blocking; append messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+
+from parrot.broker.connection import BLOCK_MS
+from parrot.wire.codec import Message, encode
+
+START = "0-0"  # before the first entry
+
+
+class Entry(NamedTuple):
+    """One stream entry as Redis gave it."""
+
+    stream: str
+    id: str
+    fields: dict[bytes, bytes]
+
+
+class StreamReader:
+    """Reads streams in order, each from where it stopped. What was written before it began is not missed.
+
+    Plain XREAD with a cursor that the reader owns, not a consumer group: a stopped process that is blocked in XREADGROUP
+    is still handed the next entry when its successor is already at work.
+
+    Args:
+        redis: a client; one blocking read at a time occupies one of its connections.
+        cursors: by stream name, the id of the last entry that is done.
+        count: most entries of one stream in a read.
+    """
+
+    def __init__(self, redis: Redis, cursors: dict[str, str], count: int = 512) -> None:
+        self._redis = redis
+        self._count = count
+        self.cursors = cursors
+
+    async def read(self, block_ms: int = BLOCK_MS) -> list[Entry]:
+        """The next entries; blocks up to `block_ms` (at least 1) while there are none, and is empty if none came."""
+        answer = await self._redis.xread(self.cursors, count=self._count, block=max(1, min(block_ms, BLOCK_MS)))  # type: ignore[arg-type]
+        entries: list[Entry] = []
+        found = answer.items() if isinstance(answer, dict) else answer
+        for raw_stream, raw_entries in found:
+            stream = raw_stream.decode()
+            # RESP3 nests the entries of a stream once more.
+            rows = raw_entries[0] if raw_entries and isinstance(raw_entries[0], list) else raw_entries
+            entries += [Entry(stream, raw_id.decode(), fields) for raw_id, fields in rows]
+            if rows:
+                self.cursors[stream] = entries[-1].id
+        return entries
+
+
+async def append(redis: Redis, stream: str, messages: Iterable[Message]) -> list[str]:
+    """Append messages in order, in one round trip.
+
+    Returns:
+        The ids of the entries; once they are returned, the messages are as durable as the server makes them.
+    """
+    pipe = redis.pipeline(transaction=False)
+    for message in messages:
+        pipe.xadd(stream, encode(message))  # type: ignore[arg-type]
+    return [raw.decode() for raw in await pipe.execute()]

@@ -1,0 +1,1 @@
+"""Box 3: engines and what drives them. See README.md."""

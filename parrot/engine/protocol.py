@@ -1,0 +1,131 @@
+"""What an engine can do. The runner knows engines only through this."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from parrot.sampling import SamplingConfig
+from parrot.wire.to_core import Capacity
+
+
+class Turn(NamedTuple):
+    """One chat turn, as far as a chat template cares.
+
+    Attributes:
+        role: `system`, `user` or `assistant`.
+        content: the turn's text.
+    """
+
+    role: str
+    content: str
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back, for one model.
+
+    Attributes:
+        name: identifies the vocabulary; token ids may pass between engines whose tokenizers have the same name.
+        has_chat_template: the model was trained on chat turns.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def has_chat_template(self) -> bool: ...
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of a text by itself. With `special`, marks such as `<|im_start|>` become their own token; without, they are plain text."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+    def render(self, turns: Sequence[Turn], open_assistant: bool) -> str:
+        """The chat template applied to turns; with `open_assistant` the last turn is an assistant's that goes on."""
+        ...
+
+
+class Chunk(NamedTuple):
+    """Newly generated tokens of one generation.
+
+    Attributes:
+        tokens: their ids; concatenated over all chunks they are the whole output, without the end mark.
+        text: their text; concatenated over all chunks it is the whole output.
+        finish_reason: `stop` or `length` in the last chunk, else None.
+        cached_tokens: prompt tokens that were found in the KV cache; meaningful in the last chunk.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    finish_reason: str | None = None
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An engine's load at this moment.
+
+    Attributes:
+        running: generations in flight.
+        kv_used: fraction of the KV cache in use, 0 to 1.
+    """
+
+    running: int
+    kv_used: float
+
+
+class Engine(Protocol):
+    """A paged-attention engine with contextual filling and generation (Parrot, OSDI'24, section 4.3; its universal engine interface).
+
+    A context is a named stretch of tokens on top of a parent context; generating on a context continues the chain. All
+    methods are called from one asyncio loop. Many `generate` iterators run at once: that is the batch.
+
+    Attributes:
+        kind: `vllm` or `simulated`.
+        model: the served model's name, as calls ask for it.
+        tokenizer: the model's tokenizer; usable after `start`.
+        capacity: what it can hold; valid after `start`.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def capacity(self) -> Capacity: ...
+
+    async def start(self) -> None:
+        """Load the model. Raises `ConfigurationError` where something is missing."""
+        ...
+
+    async def stop(self) -> None:
+        """End it, with all processes that it started. Safe to call twice."""
+        ...
+
+    async def fill(self, context: str, parent: str | None, tokens: Sequence[int]) -> None:
+        """Make `context` = `parent` + `tokens`. Filling a context that is there already changes nothing."""
+        ...
+
+    def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
+        """Decode on top of a filled context. Closing the iterator aborts it.
+
+        Args:
+            context: what the prompt is.
+            sampling: how to sample.
+            priority: lower first.
+
+        Raises:
+            ContextTooLong: prompt and output do not fit.
+            BadSampling: a parameter is out of what the engine supports.
+            EngineError: anything else; the engine may be dead.
+        """
+        ...
+
+    async def release(self, context: str) -> None:
+        """The caller needs `context` no more. Its KV may stay cached until the room is needed."""
+        ...
+
+    def load(self) -> Load: ...

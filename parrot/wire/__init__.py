@@ -1,0 +1,1 @@
+"""The arrows: messages, their codec, and the names of the keys. See README.md."""

@@ -1,0 +1,202 @@
+"""What ServeCore receives: tasks from apps, events from engines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from parrot.criteria import Criterion
+from parrot.sampling import SamplingConfig
+from parrot.template import Segment
+from parrot.wire.codec import Door, Message
+
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Chat = Literal["auto", "off"]
+"""`auto`: an instruct model sees the prompt through its chat template; `off`: the prompt is plain text."""
+
+
+# Tasks: written by apps ------------------------------------------------------------------------
+
+
+class OpenSession(Message):
+    """A new namespace for variables and calls."""
+
+    session: Id
+    name: Name
+    tenant: Name = "default"
+    labels: dict[str, str] = {}
+
+
+class CloseSession(Message):
+    """No more submissions; what was submitted goes on, results live for the session's time to live."""
+
+    session: Id
+
+
+class DeclareVariable(Message):
+    """A variable that no call produces: with a text it is ready at once, without it waits for `SetVariable`."""
+
+    session: Id
+    variable: Id
+    name: Name
+    text: str | None = None
+
+
+class SetVariable(Message):
+    """The value of a variable that was declared empty."""
+
+    session: Id
+    variable: Id
+    text: str
+
+
+class Argument(Message):
+    """What fills an input slot: a variable, or a constant given in place or by content hash. Exactly one is set."""
+
+    variable: Id | None = None
+    text: str | None = None
+    hash: str | None = None
+
+
+class Output(Message):
+    """An output slot and the variable that receives it."""
+
+    variable: Id
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class SubmitCall(Message):
+    """One call of a semantic function.
+
+    Attributes:
+        template: segments up to the last output (`parrot.template`).
+        arguments: by slot name; names absent from `outputs` and present in the template.
+        outputs: by slot name.
+        model: the model that must serve it, or None for any.
+    """
+
+    session: Id
+    call: Id
+    function: Name
+    template: list[Segment]
+    arguments: dict[str, Argument] = {}
+    outputs: dict[str, Output]
+    model: str | None = None
+    chat: Chat = "auto"
+
+
+class WantVariable(Message):
+    """Somebody asks for a variable, with the performance criterion that the answer should be optimised for."""
+
+    session: Id
+    variable: Id
+    criterion: Criterion
+
+
+# Events: written by engine workers -------------------------------------------------------------
+
+
+class Capacity(Message):
+    """What an engine can hold.
+
+    Attributes:
+        running: generations that it decodes in one batch.
+        kv_tokens: tokens of KV cache.
+        context_tokens: longest prompt plus output of one generation.
+        block_tokens: tokens of one KV block, the unit of prefix sharing.
+    """
+
+    running: int = Field(ge=1)
+    kv_tokens: int = Field(ge=1)
+    context_tokens: int = Field(ge=1)
+    block_tokens: int = Field(ge=1)
+
+
+class EngineUp(Message):
+    """An engine is ready for jobs on its stream. Its id is new at each start, since it starts with an empty cache."""
+
+    engine: Id
+    name: Name
+    kind: str
+    model: str
+    tokenizer: str
+    host: str
+    pid: int
+    capacity: Capacity
+
+
+class EngineBeat(Message):
+    """An engine is alive; its load at this moment.
+
+    Attributes:
+        running: generations in its batch.
+        waiting: jobs that it has read and not started.
+        busy_seconds: time since its start during which it had at least one generation.
+    """
+
+    engine: Id
+    running: int = 0
+    waiting: int = 0
+    kv_used: float = 0.0
+    busy_seconds: float = 0.0
+
+
+class EngineDown(Message):
+    """An engine takes no more jobs: it is drained and leaves."""
+
+    engine: Id
+    reason: str = ""
+
+
+class Usage(Message):
+    """What a generation cost.
+
+    Attributes:
+        tokens_in: prompt tokens.
+        tokens_cached: of these, found in the engine's KV cache.
+        tokens_out: generated tokens.
+        first_token_seconds: from the start on the engine to the first token.
+        seconds: from the start on the engine to the last token.
+    """
+
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    first_token_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+class GenerationDone(Message):
+    """A generation was published: its variable is ready."""
+
+    engine: Id
+    variable: Id
+    attempt: int
+    usage: Usage = Usage()
+
+
+class GenerationFailed(Message):
+    """A generation was published as failed; the variable says why."""
+
+    engine: Id
+    variable: Id
+    attempt: int
+    code: str
+    reason: str
+
+
+class GenerationReturned(Message):
+    """An engine hands a job back unfinished, because it drains or no longer owns it."""
+
+    engine: Id
+    variable: Id
+    attempt: int
+
+
+Task = OpenSession | CloseSession | DeclareVariable | SetVariable | SubmitCall | WantVariable
+Event = EngineUp | EngineBeat | EngineDown | GenerationDone | GenerationFailed | GenerationReturned
+
+tasks: Door[Task] = Door(OpenSession, CloseSession, DeclareVariable, SetVariable, SubmitCall, WantVariable)
+events: Door[Event] = Door(EngineUp, EngineBeat, EngineDown, GenerationDone, GenerationFailed, GenerationReturned)

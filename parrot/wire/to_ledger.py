@@ -1,0 +1,32 @@
+"""What the commit script receives: the operations of one batch of ServeCore, applied all or not at all.
+
+An operation is a tuple of a Redis command (upper case, applied as it is) or one of the two conditional operations below
+(lower case), a key and its arguments. See `broker/lua/commit.lua`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from parrot.wire.states import VariableState
+
+Op = tuple[str, ...]
+
+
+def put(key: str, fields: Mapping[str, str]) -> Op:
+    """Write fields of a hash that only ServeCore writes."""
+    return ("HSET", key, *_flat(fields))
+
+
+def move(variable_key: str, fields: Mapping[str, str]) -> Op:
+    """Write fields of a variable, unless it has ended meanwhile: engines end variables without asking ServeCore."""
+    return ("move", variable_key, *_flat(fields))
+
+
+def end(variable_key: str, news_key: str, variable: str, state: VariableState, fields: Mapping[str, str]) -> Op:
+    """End a variable and tell its session, unless it has ended already."""
+    return ("end", variable_key, news_key, variable, state.value, *_flat(fields))
+
+
+def _flat(fields: Mapping[str, str]) -> list[str]:
+    return [part for pair in fields.items() for part in pair]
