@@ -22,7 +22,8 @@ class Settings(BaseSettings):
         redis_url: the data bus.
         celery_url: Celery's broker; by default database 1 of the same server.
         cell: the hash tag that one ServeCore leads.
-        data: folder for the embedded server, logs and prepared models.
+        data: folder for the embedded server and logs.
+        cache: folder for what can be made again, such as prepared models; shared by all projects of a user.
         engine: which engine a worker hosts.
         model: `smollm2-135m-instruct` (packaged), a Hugging Face model id or a folder.
         engine_name: a worker's name for people; host name and number by default.
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     celery_url: str | None = None
     cell: str = Field(default="main", pattern=r"^[A-Za-z0-9_\-]+$")
     data: Path = Path(".parrot")
+    cache: Path = Field(default_factory=lambda: Path.home() / ".cache" / "parrot")
     engine: Literal["vllm", "simulated"] = "vllm"
     model: str = PACKAGED_MODEL
     engine_name: str | None = None

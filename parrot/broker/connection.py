@@ -6,17 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    ConnectionError,
-    NoPermissionError,
-    OutOfMemoryError,
-    RedisError,
-    TimeoutError,
-)
 
 from parrot.errors import BrokerUnavailable, ConfigurationError
 
@@ -63,13 +56,13 @@ def in_sentences(url: str) -> Iterator[None]:
     place = without_password(url)
     try:
         yield
-    except (AuthenticationError, NoPermissionError) as error:
+    except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
         raise BrokerUnavailable(f"Redis at {place} refuses this user: {error}. Check user and password in the URL.") from error
-    except OutOfMemoryError as error:
+    except exceptions.OutOfMemoryError as error:
         raise BrokerUnavailable(f"Redis at {place} is full: {error}. Give it more memory, or wait until results expire.") from error
-    except (ConnectionError, TimeoutError) as error:
+    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         raise BrokerUnavailable(
             f"No Redis server answers at {place} ({error}). Start one, e.g. with `parrot dev`, or set PARROT_REDIS_URL."
         ) from error
-    except RedisError as error:
+    except exceptions.RedisError as error:
         raise BrokerUnavailable(f"Redis at {place} refused a command: {error}") from error

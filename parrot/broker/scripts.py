@@ -26,6 +26,7 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
+    """The script of that name; read once."""
     return Script(name)
 
 

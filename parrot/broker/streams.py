@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -11,6 +11,7 @@ from parrot.broker.connection import BLOCK_MS
 from parrot.wire.codec import Message, encode
 
 START = "0-0"  # before the first entry
+FIRST = "0-1"  # the smallest id that an entry can have
 
 
 class Entry(NamedTuple):
@@ -40,7 +41,7 @@ class StreamReader:
 
     async def read(self, block_ms: int = BLOCK_MS) -> list[Entry]:
         """The next entries; blocks up to `block_ms` (at least 1) while there are none, and is empty if none came."""
-        answer = await self._redis.xread(self.cursors, count=self._count, block=max(1, min(block_ms, BLOCK_MS)))  # type: ignore[arg-type]
+        answer: Any = await self._redis.xread(self.cursors, count=self._count, block=max(1, min(block_ms, BLOCK_MS)))  # type: ignore[arg-type]
         entries: list[Entry] = []
         found = answer.items() if isinstance(answer, dict) else answer
         for raw_stream, raw_entries in found:
@@ -63,3 +64,11 @@ async def append(redis: Redis, stream: str, messages: Iterable[Message]) -> list
     for message in messages:
         pipe.xadd(stream, encode(message))  # type: ignore[arg-type]
     return [raw.decode() for raw in await pipe.execute()]
+
+
+async def create_stream(redis: Redis, stream: str) -> None:
+    """Make an empty stream, if there is none: who writes to it with NOMKSTREAM can tell a stream that was deleted."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.xadd(stream, {"created": ""}, id=FIRST)
+    pipe.xdel(stream, FIRST)
+    await pipe.execute(raise_on_error=False)  # the only error is that the stream has had entries, so it is there already

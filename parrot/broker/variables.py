@@ -25,11 +25,13 @@ class Value:
         text: what people and apps see.
         tokens: the ids that a model generated, or None if the text came from elsewhere.
         tokenizer: the tokenizer that `tokens` belong to, or an empty name.
+        call: the call that made it, or an empty id.
     """
 
     text: str
     tokens: tuple[int, ...] | None = None
     tokenizer: str = ""
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,7 @@ class Variables:
     async def claim(self, jobs: Sequence[Job], now: str) -> list[bool]:
         """Start attempts; False where the attempt is no longer the current one and the job must be dropped."""
         claim = script("claim")
-        answers = await run(
-            self._redis, *(Invocation(claim, [self._keys.variable(job.variable)], [job.attempt, now]) for job in jobs)
-        )
+        answers = await run(self._redis, *(Invocation(claim, [self._keys.variable(job.variable)], [job.attempt, now]) for job in jobs))
         return [answer == 1 for answer in answers]
 
     async def publish(self, publications: Sequence[Publication]) -> list[bool]:
@@ -105,7 +105,7 @@ class Variables:
 
     async def values(self, variables: Iterable[str]) -> list[Value | None]:
         """The values of variables, in one round trip; None for one that is not ready."""
-        rows = await self._fields(variables, ("state", "value", "tokens", "tokenizer"))
+        rows = await self._fields(variables, ("state", "value", "tokens", "tokenizer", "call"))
         return [_value(*row) for row in rows]
 
     async def outcomes(self, variables: Iterable[str]) -> list[Outcome]:
@@ -129,12 +129,13 @@ class Variables:
         return rows
 
 
-def _value(state: bytes | None, text: bytes | None, tokens: bytes | None, tokenizer: bytes | None) -> Value | None:
+def _value(
+    state: bytes | None, text: bytes | None, tokens: bytes | None, tokenizer: bytes | None, call: bytes | None
+) -> Value | None:
     if state != b"ready" or text is None:
         return None
-    if tokens is None:
-        return Value(text.decode())
-    return Value(text.decode(), tuple(msgpack.unpackb(tokens)), (tokenizer or b"").decode())
+    ids = None if tokens is None else tuple(msgpack.unpackb(tokens))
+    return Value(text.decode(), ids, (tokenizer or b"").decode(), (call or b"").decode())
 
 
 def _flat(fields: Mapping[str, Any]) -> list[Any]:

@@ -34,6 +34,11 @@ class Door(Generic[M]):
     def __init__(self, *messages: type[M]) -> None:
         self._by_kind = {message.__name__.encode(): message for message in messages}
 
+    @property
+    def kinds(self) -> set[str]:
+        """The names of the messages that this receiver accepts."""
+        return {kind.decode() for kind in self._by_kind}
+
     def decode(self, fields: Mapping[bytes, bytes]) -> M:
         """Check the envelope and the body of one stream entry.
 

@@ -26,7 +26,7 @@ class OpenSession(Message):
     session: Id
     name: Name
     tenant: Name = "default"
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class CloseSession(Message):
@@ -81,7 +81,7 @@ class SubmitCall(Message):
     call: Id
     function: Name
     template: list[Segment]
-    arguments: dict[str, Argument] = {}
+    arguments: dict[str, Argument] = Field(default_factory=dict)
     outputs: dict[str, Output]
     model: str | None = None
     chat: Chat = "auto"

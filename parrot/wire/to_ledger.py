@@ -6,11 +6,15 @@ An operation is a tuple of a Redis command (upper case, applied as it is) or one
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from parrot.errors import ParrotError
 from parrot.wire.states import VariableState
 
 Op = tuple[str, ...]
+
+DEAD_LETTERS = "10000"  # about how many dead letters are kept
 
 
 def put(key: str, fields: Mapping[str, str]) -> Op:
@@ -30,3 +34,18 @@ def end(variable_key: str, news_key: str, variable: str, state: VariableState, f
 
 def _flat(fields: Mapping[str, str]) -> list[str]:
     return [part for pair in fields.items() for part in pair]
+
+
+def bury(dead_key: str, stream: str, entry: str, error: ParrotError, fields: Mapping[bytes, bytes]) -> Op:
+    """Keep an entry that could not be understood among the dead letters.
+
+    Args:
+        dead_key: the dead-letter stream.
+        stream, entry: where it was found.
+        error: why it could not be understood.
+        fields: what it held, kept as JSON with bytes shown as text.
+    """
+    shown = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()}
+    body = json.dumps(shown, ensure_ascii=False)
+    parts = ("stream", stream, "id", entry, "code", error.code, "reason", str(error), "entry", body)
+    return ("XADD", dead_key, "MAXLEN", "~", DEAD_LETTERS, "*", *parts)

@@ -1,0 +1,160 @@
+"""ServeCore's durable state: take the lead, load, commit a batch, dispatch its jobs.
+
+The state is its own outbox: a placed generation names its engine and the id of its job's stream entry. Whoever is not sure that
+a job was sent sends it again under the same id, and Redis refuses the second one. So one commit and the sends after it need no
+common transaction, which a cluster could not give: job streams lie in other slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from parrot.broker.scripts import Invocation, run, script
+from parrot.broker.streams import START
+from parrot.errors import NotLeader
+from parrot.wire.codec import encode
+from parrot.wire.keys import Keys
+from parrot.wire.to_engine import Job
+from parrot.wire.to_ledger import Op
+
+Record = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What a new leader starts from.
+
+    Attributes:
+        epoch: grows with each leader; the commit script refuses all but the newest.
+        cursors: by stream name, the last entry that is done.
+        batches: how many batches were committed.
+    """
+
+    epoch: int
+    cursors: dict[str, str]
+    batches: int
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """All records of a cell that a machine is rebuilt from, by id, in the order in which they were made."""
+
+    sessions: dict[str, Record] = field(default_factory=dict)
+    calls: dict[str, list[str]] = field(default_factory=dict)
+    variables: dict[str, list[str]] = field(default_factory=dict)
+    active: dict[str, Record] = field(default_factory=dict)
+    variable: dict[str, Record] = field(default_factory=dict)
+    engines: dict[str, Record] = field(default_factory=dict)
+
+
+class Ledger:
+    """Access to the durable state of one cell.
+
+    Args:
+        redis: a client.
+        keys: the cell's names.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._epoch = 0
+
+    async def lead(self, leader: str) -> Lead:
+        """Begin a new epoch; whoever led before can commit nothing from here on."""
+        keys = self._keys
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hincrby(keys.core, "epoch", 1)
+        pipe.hset(keys.core, "leader", leader)
+        pipe.hmget(keys.core, ["tasks", "events", "batches"])
+        epoch, _, (tasks, events, batches) = await pipe.execute()
+        self._epoch = epoch
+        cursors = {keys.tasks: (tasks or START.encode()).decode(), keys.events: (events or START.encode()).decode()}
+        return Lead(epoch, cursors, int(batches or 0))
+
+    async def commit(self, cursors: Mapping[str, str], batches: int, operations: Sequence[Op]) -> list[int]:
+        """Write a batch: operations, read cursors and batch number together.
+
+        Returns:
+            The positions of operations that were refused because their variable had ended meanwhile.
+
+        Raises:
+            NotLeader: another ServeCore has taken over; nothing was written.
+        """
+        keys = self._keys
+        position = ("tasks", cursors[keys.tasks], "events", cursors[keys.events], "batches", batches)
+        arguments: list[Any] = [self._epoch, len(position) // 2, *position]
+        for name, *rest in operations:
+            arguments.append(name)
+            arguments.append(len(rest))
+            arguments += rest
+        (answer,) = await run(self._redis, Invocation(script("commit"), [keys.core], arguments))
+        if answer == b"superseded":
+            raise NotLeader(f"Another ServeCore leads the cell {keys.cell} now.")
+        refused: list[int] = answer
+        return refused
+
+    async def dispatch(self, jobs: Iterable[tuple[str, str, Job]]) -> None:
+        """Append jobs to their engines' streams, each once however often it is sent: engine, id of the entry, job.
+
+        A job for an engine that has left goes nowhere: its stream is gone, and that it left is an event of its own.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for engine, entry, job in jobs:
+            pipe.xadd(self._keys.jobs(engine), encode(job), id=entry, nomkstream=True)  # type: ignore[arg-type]
+        for answer in await pipe.execute(raise_on_error=False):
+            if isinstance(answer, Exception) and not _is_repetition(answer):
+                raise answer
+
+    async def abandon(self, engines: Iterable[str]) -> None:
+        """Delete the job streams of engines that are gone."""
+        for engine in engines:
+            await self._redis.delete(self._keys.jobs(engine))
+
+    async def trim(self, stream: str, before: str) -> None:
+        """Forget the entries of a stream that are older than the id `before`."""
+        await self._redis.xtrim(stream, minid=before, approximate=True)
+
+    async def load(self) -> Snapshot:
+        """Read all records that are alive, through their indexes; never a SCAN."""
+        keys, found = self._keys, Snapshot()
+        raw_sessions: Any = await self._redis.zrange(keys.sessions, 0, -1)
+        sessions = [raw.decode() for raw in raw_sessions]
+        found.sessions = await self._records(sessions, keys.session)
+        found.calls = await self._lists(sessions, keys.calls)
+        found.variables = await self._lists(sessions, keys.variables)
+        found.active = await self._records(await self._members(keys.active), keys.call)
+        found.variable = await self._records([name for names in found.variables.values() for name in names], keys.variable)
+        found.engines = await self._records(await self._members(keys.engines), keys.engine)
+        return found
+
+    async def _members(self, key: str) -> list[str]:
+        members: Any = await self._redis.smembers(key)
+        return sorted(raw.decode() for raw in members)
+
+    async def _records(self, ids: Sequence[str], key: Any) -> dict[str, Record]:
+        pipe = self._redis.pipeline(transaction=False)
+        for name in ids:
+            pipe.hgetall(key(name))
+        rows = await pipe.execute()
+        return {
+            name: {field.decode(): value.decode(errors="replace") for field, value in row.items()}
+            for name, row in zip(ids, rows, strict=True)
+            if row
+        }
+
+    async def _lists(self, ids: Sequence[str], key: Any) -> dict[str, list[str]]:
+        pipe = self._redis.pipeline(transaction=False)
+        for name in ids:
+            pipe.lrange(key(name), 0, -1)
+        return {name: [raw.decode() for raw in row] for name, row in zip(ids, await pipe.execute(), strict=True)}
+
+
+def _is_repetition(error: Exception) -> bool:
+    """Redis refuses an entry whose id is not greater than the stream's last one: it has been sent before."""
+    return isinstance(error, ResponseError) and "equal or smaller" in str(error)

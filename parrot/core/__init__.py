@@ -1,0 +1,1 @@
+"""Box 2: ServeCore. See README.md."""

@@ -1,0 +1,31 @@
+"""Generations that are ready and wait for room in an engine. They wait here, not in engines, since here they can still be re-ordered."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from parrot.core.graph import Generation
+
+
+class Backlog:
+    """First come, first served, by the model that is asked for."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str | None, list[tuple[int, int, Generation]]] = {}
+        self._pushed = 0
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
+
+    def push(self, generation: Generation) -> None:
+        """Add a generation; its `order` says when it first became ready, so that one that comes back goes to the front."""
+        self._pushed += 1
+        entry = (generation.order, self._pushed, generation)
+        heappush(self._queues.setdefault(generation.call.request.model, []), entry)
+
+    def pop(self, model: str) -> Generation | None:
+        """The next generation that an engine with this model can serve."""
+        queues = [queue for name in (model, None) if (queue := self._queues.get(name))]
+        if not queues:
+            return None
+        return heappop(min(queues, key=lambda queue: queue[0]))[2]

@@ -1,0 +1,52 @@
+"""Which engine takes the next generation, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from parrot.core.graph import Generation
+from parrot.wire.to_core import EngineUp
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    """An engine as ServeCore sees it.
+
+    Attributes:
+        about: what it said of itself when it came up.
+        holds: the generations that it was given and that have not ended, by variable.
+        seen: when it was last heard of, in seconds since the epoch.
+    """
+
+    about: EngineUp
+    seen: float
+    holds: dict[str, Generation] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.about.engine
+
+    @property
+    def room(self) -> int:
+        return self.about.capacity.running - len(self.holds)
+
+    @property
+    def load(self) -> float:
+        return len(self.holds) / self.about.capacity.running
+
+
+def by_load(engines: Iterable[Engine]) -> list[Engine]:
+    """The engines that have room, the least loaded first."""
+    return sorted((engine for engine in engines if engine.room > 0), key=lambda engine: engine.load)
+
+
+def explain(engine: Engine, rivals: int) -> str:
+    """Why a generation went to this engine.
+
+    Args:
+        engine: the chosen one, before it was given the generation.
+        rivals: how many other engines serve the model and have room.
+    """
+    chosen = f"{engine.about.name} runs {len(engine.holds)} of {engine.about.capacity.running}"
+    return f"{chosen}, the least loaded of {rivals + 1} with room" if rivals else f"{chosen}, the only engine with room"

@@ -1,0 +1,134 @@
+"""What people and successors read in Redis: the fields of sessions, calls, variables and engines, as text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import orjson
+
+from parrot.core.graph import Call, Generation, Session
+from parrot.core.placement import Engine
+from parrot.wire.states import CallState, SessionState, VariableState
+from parrot.wire.to_core import DeclareVariable, EngineBeat, OpenSession, SubmitCall
+
+Fields = dict[str, str]
+
+
+def clock(now: float) -> str:
+    """Seconds since the epoch as ISO-8601 in UTC, for people."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(text: str) -> float:
+    """The inverse of `clock`."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def opened(request: OpenSession, at: str) -> Fields:
+    """A session that was opened."""
+    return {
+        "name": request.name,
+        "tenant": request.tenant,
+        "labels": orjson.dumps(request.labels).decode(),
+        "state": SessionState.OPEN,
+        "opened": at,
+        "calls": "0",
+        "ended": "0",
+    }
+
+
+def progress(session: Session) -> Fields:
+    """How far a session is."""
+    return {"calls": str(len(session.calls)), "ended": str(len(session.calls) - session.active)}
+
+
+def submitted(request: SubmitCall, at: str) -> Fields:
+    """A call that was accepted; the request is kept whole, for successors."""
+    return {
+        "session": request.session,
+        "function": request.function,
+        "model": request.model or "any",
+        "state": CallState.WAITING,
+        "submitted": at,
+        "request": request.model_dump_json(exclude_defaults=True),
+    }
+
+
+def output(request: SubmitCall, name: str) -> Fields:
+    """A variable that a call will make."""
+    return {
+        "session": request.session,
+        "name": name,
+        "state": VariableState.PENDING,
+        "call": request.call,
+        "output": name,
+        "function": request.function,
+        "attempt": "0",
+    }
+
+
+def declared(request: DeclareVariable, at: str) -> Fields:
+    """A variable that no call makes."""
+    fields = {"session": request.session, "name": request.name, "state": VariableState.EMPTY}
+    return fields if request.text is None else fields | given(request.text, at) | {"state": VariableState.READY}
+
+
+def given(text: str, at: str) -> Fields:
+    """The value of a variable that an app sets."""
+    return {"value": text, "ended": at}
+
+
+def placed(generation: Generation, why: str, at: str) -> Fields:
+    """A generation that was given to an engine."""
+    return {
+        "state": VariableState.PENDING,
+        "attempt": str(generation.attempt),
+        "engine": generation.engine,
+        "job": generation.job,
+        "placed": at,
+        "why": why,
+    }
+
+
+def queued(why: str) -> Fields:
+    """A generation that waits for an engine."""
+    return {"state": VariableState.PENDING, "engine": "", "why": why}
+
+
+def failure(code: str, reason: str, at: str) -> Fields:
+    """Why a call or variable failed."""
+    return {"error_code": code, "error": reason, "ended": at}
+
+
+def ended(call: Call, at: str) -> Fields:
+    """A call whose generations have all ended."""
+    return {"state": CallState.FAILED if call.failed else CallState.DONE, "ended": at}
+
+
+def engine(up: Engine, at: str) -> Fields:
+    """An engine that came up."""
+    about = up.about
+    return {
+        "name": about.name,
+        "kind": about.kind,
+        "model": about.model,
+        "host": about.host,
+        "pid": str(about.pid),
+        "state": "up",
+        "up": at,
+        "seen": at,
+        "running": "0",
+        "waiting": "0",
+        "about": about.model_dump_json(),
+    }
+
+
+def beat(load: EngineBeat, at: str) -> Fields:
+    """What an engine says of its load."""
+    return {
+        "seen": at,
+        "running": str(load.running),
+        "waiting": str(load.waiting),
+        "kv_used": f"{load.kv_used:.3f}",
+        "busy_seconds": f"{load.busy_seconds:.3f}",
+    }

@@ -1,0 +1,103 @@
+"""ServeCore's state: all of a batch or nothing, by the leader alone, and jobs once."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from parrot.broker.ledger import Ledger
+from parrot.broker.streams import create_stream
+from parrot.errors import NotLeader
+from parrot.wire.keys import Keys
+from parrot.wire.states import VariableState
+from parrot.wire.to_engine import Job
+from parrot.wire.to_ledger import end, move, put
+
+KEYS = Keys("test")
+CURSORS = {KEYS.tasks: "5-0", KEYS.events: "7-1"}
+NEWS = KEYS.news("s")
+
+
+@pytest.fixture
+async def ledger(redis: Redis) -> Ledger:
+    ledger = Ledger(redis, KEYS)
+    await ledger.lead("first")
+    return ledger
+
+
+async def test_a_new_leader_starts_at_the_beginning(redis: Redis) -> None:
+    lead = await Ledger(redis, KEYS).lead("me")
+    assert (lead.epoch, lead.batches, set(lead.cursors.values())) == (1, 0, {"0-0"})
+
+
+async def test_a_batch_writes_state_and_cursors_together(ledger: Ledger, redis: Redis) -> None:
+    await ledger.commit(CURSORS, 3, [put("{test}:k", {"a": "1", "b": "2"}), ("SADD", "{test}:s", "x")])
+    assert await redis.hgetall("{test}:k") == {b"a": b"1", b"b": b"2"}
+    lead = await Ledger(redis, KEYS).lead("second")
+    assert (lead.epoch, lead.batches, lead.cursors) == (2, 3, CURSORS)
+
+
+async def test_a_leader_that_was_replaced_can_write_nothing(ledger: Ledger, redis: Redis) -> None:
+    await Ledger(redis, KEYS).lead("second")
+    with pytest.raises(NotLeader, match="Another ServeCore leads"):
+        await ledger.commit(CURSORS, 1, [put("{test}:k", {"a": "1"})])
+    assert await redis.exists("{test}:k") == 0
+    assert await redis.hget(KEYS.core, "batches") is None
+
+
+async def test_a_variable_that_has_ended_is_not_moved_or_ended_again(ledger: Ledger, redis: Redis) -> None:
+    await redis.hset("{test}:v", mapping={"state": "ready", "value": "x"})
+    operations = [
+        put("{test}:k", {"a": "1"}),
+        move("{test}:v", {"state": "pending"}),
+        end("{test}:v", NEWS, "v", VariableState.FAILED, {"error": "no"}),
+    ]
+    assert await ledger.commit(CURSORS, 1, operations) == [1, 2]
+    assert await redis.hgetall("{test}:v") == {b"state": b"ready", b"value": b"x"}
+    assert await redis.exists(NEWS) == 0
+
+
+async def test_ending_a_variable_tells_its_session(ledger: Ledger, redis: Redis) -> None:
+    await ledger.commit(CURSORS, 1, [end("{test}:v", NEWS, "v", VariableState.READY, {"value": "x"})])
+    assert await redis.hgetall("{test}:v") == {b"state": b"ready", b"value": b"x"}
+    ((_, fields),) = await redis.xrange(NEWS)
+    assert fields == {b"variable": b"v", b"state": b"ready"}
+
+
+async def test_a_batch_of_thousands_of_operations_is_one_commit(ledger: Ledger, redis: Redis) -> None:
+    await ledger.commit(CURSORS, 1, [put(f"{{test}}:{i}", {"a": "1"}) for i in range(5_000)])
+    assert await redis.dbsize() == 5_001
+
+
+async def test_a_script_that_the_server_forgot_is_sent_again(ledger: Ledger, redis: Redis) -> None:
+    await ledger.commit(CURSORS, 1, [])
+    await redis.script_flush()
+    assert await ledger.commit(CURSORS, 2, [put("{test}:k", {"a": "1"})]) == []
+
+
+def job(name: str) -> Job:
+    return Job(variable=name, attempt=1, session="s", call="a", function="f", output="x", prompt=[])
+
+
+async def test_a_job_that_is_sent_twice_arrives_once_even_after_it_was_read_and_trimmed(ledger: Ledger, redis: Redis) -> None:
+    await create_stream(redis, KEYS.jobs("e"))
+    await ledger.dispatch([("e", "1-0", job("a")), ("e", "1-1", job("b"))])
+    await ledger.dispatch([("e", "1-0", job("a")), ("e", "1-1", job("b")), ("e", "2-0", job("c"))])
+    assert await redis.xlen(KEYS.jobs("e")) == 3
+    await redis.xtrim(KEYS.jobs("e"), maxlen=0, approximate=False)
+    await ledger.dispatch([("e", "2-0", job("c"))])
+    assert await redis.xlen(KEYS.jobs("e")) == 0
+
+
+async def test_a_job_for_an_engine_that_has_left_makes_no_key(ledger: Ledger, redis: Redis) -> None:
+    await create_stream(redis, KEYS.jobs("e"))
+    await ledger.abandon(["e"])
+    await ledger.dispatch([("e", "1-0", job("a"))])
+    assert await redis.exists(KEYS.jobs("e")) == 0
+
+
+async def test_a_created_stream_is_empty_and_creating_it_again_does_no_harm(redis: Redis) -> None:
+    for _ in range(2):
+        await create_stream(redis, "{test}:stream")
+    assert await redis.xlen("{test}:stream") == 0
+    assert await redis.exists("{test}:stream") == 1
