@@ -14,18 +14,17 @@ class Backlog:
         self._queues: dict[str | None, list[tuple[int, int, Generation]]] = {}
         self._pushed = 0
 
-    def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
-
     def push(self, generation: Generation) -> None:
         """Add a generation; its `order` says when it first became ready, so that one that comes back goes to the front."""
         self._pushed += 1
         entry = (generation.order, self._pushed, generation)
         heappush(self._queues.setdefault(generation.call.request.model, []), entry)
 
-    def pop(self, model: str) -> Generation | None:
-        """The next generation that an engine with this model can serve."""
+    def serves(self, model: str) -> bool:
+        """Whether anything waits for an engine with this model."""
+        return bool(self._queues.get(model) or self._queues.get(None))
+
+    def pop(self, model: str) -> Generation:
+        """The next generation for an engine with this model, of which there is one."""
         queues = [queue for name in (model, None) if (queue := self._queues.get(name))]
-        if not queues:
-            return None
         return heappop(min(queues, key=lambda queue: queue[0]))[2]

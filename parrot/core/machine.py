@@ -15,7 +15,7 @@ from parrot.core import records
 from parrot.core.backlog import Backlog
 from parrot.core.graph import Call, Generation, Graph, Session, Variable
 from parrot.core.lowering import lower
-from parrot.core.placement import Engine, by_load, explain
+from parrot.core.placement import Engine, explain, least_loaded
 from parrot.errors import CallError, EngineError, EngineLost, ParrotError, SessionError, UpstreamFailed, VariableError, from_wire
 from parrot.wire.keys import Keys
 from parrot.wire.states import ENDED, CallState, SessionState, VariableState
@@ -330,16 +330,14 @@ class Machine:
 
     def _place(self) -> None:
         """Give what is ready to engines, the least loaded first, as long as any has room."""
-        while len(self.backlog):
-            candidates = by_load(self.engines.values())
-            for engine in candidates:
-                generation = self.backlog.pop(engine.about.model)
-                if generation is not None:
-                    rivals = sum(other.about.model == engine.about.model for other in candidates) - 1
-                    self._give(generation, engine, explain(engine, rivals))
-                    break
-            else:
+        while True:
+            wanted = (engine for engine in self.engines.values() if self.backlog.serves(engine.about.model))
+            engine = least_loaded(wanted)
+            if engine is None:
                 return
+            model = engine.about.model
+            rivals = sum(other.about.model == model for other in self.engines.values()) - 1
+            self._give(self.backlog.pop(model), engine, explain(engine, rivals))
 
     def _give(self, generation: Generation, engine: Engine, why: str) -> None:
         batch, request = self._batch, generation.call.request
@@ -456,7 +454,7 @@ class Machine:
 def job_of(generation: Generation) -> Job:
     """The job that an engine is sent for the current attempt of a generation."""
     request, lowered = generation.call.request, generation.lowered
-    return Job(
+    return Job.model_construct(  # from parts that were validated when they came in
         variable=lowered.variable,
         attempt=generation.attempt,
         session=request.session,

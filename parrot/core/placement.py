@@ -36,9 +36,9 @@ class Engine:
         return len(self.holds) / self.about.capacity.running
 
 
-def by_load(engines: Iterable[Engine]) -> list[Engine]:
-    """The engines that have room, the least loaded first."""
-    return sorted((engine for engine in engines if engine.room > 0), key=lambda engine: engine.load)
+def least_loaded(engines: Iterable[Engine]) -> Engine | None:
+    """The engine with room whose batch is emptiest, if any has room."""
+    return min((engine for engine in engines if engine.room > 0), key=lambda engine: engine.load, default=None)
 
 
 def explain(engine: Engine, rivals: int) -> str:
@@ -46,7 +46,7 @@ def explain(engine: Engine, rivals: int) -> str:
 
     Args:
         engine: the chosen one, before it was given the generation.
-        rivals: how many other engines serve the model and have room.
+        rivals: how many other engines serve the model.
     """
     chosen = f"{engine.about.name} runs {len(engine.holds)} of {engine.about.capacity.running}"
-    return f"{chosen}, the least loaded of {rivals + 1} with room" if rivals else f"{chosen}, the only engine with room"
+    return f"{chosen}, the least loaded of {rivals + 1}" if rivals else f"{chosen}, the only engine for {engine.about.model}"

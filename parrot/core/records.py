@@ -50,7 +50,7 @@ def submitted(request: SubmitCall, at: str) -> Fields:
         "model": request.model or "any",
         "state": CallState.WAITING,
         "submitted": at,
-        "request": request.model_dump_json(exclude_defaults=True),
+        "request": request.model_dump_json(exclude_unset=True),
     }
 
 

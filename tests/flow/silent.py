@@ -1,0 +1,16 @@
+"""An observer that does not look."""
+
+from __future__ import annotations
+
+from parrot.errors import ParrotError
+from parrot.wire.to_engine import Job
+
+
+class Silent:
+    """For runners in tests."""
+
+    def received(self, job: Job) -> None: ...
+    def started(self, job: Job) -> None: ...
+    def succeeded(self, job: Job, value: str, seconds: float) -> None: ...
+    def failed(self, job: Job, error: ParrotError, seconds: float) -> None: ...
+    def returned(self, job: Job) -> None: ...
