@@ -147,9 +147,7 @@ class Directory:
         rows = await self._hashes(map(self._keys.session, ids))
         calls = await self._lists(map(self._keys.calls, ids))
         states = await self._states({call for group in calls for call in group})
-        return [
-            _session(i, row, [states[call] for call in group]) for i, row, group in zip(ids, rows, calls, strict=True) if row
-        ]
+        return [_session(i, row, [states[call] for call in group]) for i, row, group in zip(ids, rows, calls, strict=True) if row]
 
     async def find(self, wanted: str) -> str:
         """The id of the session that a person means.

@@ -57,7 +57,6 @@ class EngineLink:
         """Make the job stream, then tell ServeCore: it sends jobs to streams that are there, and to no others."""
 
         async def attempt() -> None:
-            await self._redis.xtrim(self._stream, maxlen=0, approximate=False)
             if not await self._redis.exists(self._stream):
                 await self._redis.execute_command("XADD", self._stream, "MAXLEN", 0, _FIRST, "made", "empty")  # type: ignore[no-untyped-call]
             await append(self._redis, self._keys.events, [up])

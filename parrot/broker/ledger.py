@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from parrot.broker.scripts import Invocation, run, script
+from parrot.broker.scripts import run
 from parrot.broker.streams import START
 from parrot.errors import NotLeader
-from parrot.wire.codec import encode
+from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Job
 from parrot.wire.to_ledger import Op
@@ -87,13 +87,9 @@ class Ledger:
             NotLeader: another ServeCore has taken over; nothing was written.
         """
         keys = self._keys
-        position = ("tasks", cursors[keys.tasks], "events", cursors[keys.events], "batches", batches)
-        arguments: list[Any] = [self._epoch, len(position) // 2, *position]
-        for name, *rest in operations:
-            arguments.append(name)
-            arguments.append(len(rest))
-            arguments += rest
-        (answer,) = await run(self._redis, Invocation(script("commit"), [keys.core], arguments))
+        position = ("tasks", cursors[keys.tasks], "events", cursors[keys.events], "batches", str(batches))
+        batch = orjson.dumps({"position": position, "operations": operations})
+        answer = await run(self._redis, "commit", [keys.core], self._epoch, batch)
         if answer == b"superseded":
             raise NotLeader(f"Another ServeCore leads the cell {keys.cell} now.")
         refused: list[int] = answer
@@ -104,12 +100,12 @@ class Ledger:
 
         A job for an engine that has left goes nowhere: its stream is gone, and that it left is an event of its own.
         """
-        pipe = self._redis.pipeline(transaction=False)
+        by_engine: dict[str, list[tuple[str, str, str]]] = {}
         for engine, entry, job in jobs:
-            pipe.xadd(self._keys.jobs(engine), encode(job), id=entry, nomkstream=True)  # type: ignore[arg-type]
-        for answer in await pipe.execute(raise_on_error=False):
-            if isinstance(answer, Exception) and not _is_repetition(answer):
-                raise answer
+            fields = encode(job)
+            by_engine.setdefault(engine, []).append((entry, str(fields["kind"]), str(fields["body"])))
+        for engine, entries in by_engine.items():
+            await run(self._redis, "dispatch", [self._keys.jobs(engine)], VERSION, orjson.dumps(entries))
 
     async def abandon(self, engines: Iterable[str]) -> None:
         """Delete the job streams of engines that are gone."""
@@ -153,8 +149,3 @@ class Ledger:
         for name in ids:
             pipe.lrange(key(name), 0, -1)
         return {name: [raw.decode() for raw in row] for name, row in zip(ids, await pipe.execute(), strict=True)}
-
-
-def _is_repetition(error: Exception) -> bool:
-    """Redis refuses an entry whose id is not greater than the stream's last one: it has been sent before."""
-    return isinstance(error, ResponseError) and "equal or smaller" in str(error)

@@ -30,40 +30,21 @@ def script(name: str) -> Script:
     return Script(name)
 
 
-class Invocation:
-    """A call of a script with its keys and arguments, to be run alone or many in one round trip."""
+async def run(redis: Redis, name: str, keys: Sequence[str], *arguments: Any) -> Any:
+    """Run a script.
 
-    __slots__ = ("arguments", "script")
-
-    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> None:
-        self.script = script
-        self.arguments = (len(keys), *keys, *arguments)
-
-
-async def run(redis: Redis, *invocations: Invocation) -> list[Any]:
-    """Run invocations in one round trip, in order, each atomic by itself.
-
-    A server that was restarted has forgotten its scripts: those that it does not know are sent whole, once.
+    Args:
+        redis: a client.
+        name: of the script.
+        keys: the first decides on which node of a cluster it runs.
+        arguments: texts, numbers and bytes. Few and long ones: clients pay for each.
 
     Raises:
-        RedisError: the first error of a script, after all have run.
+        RedisError: what the script raised.
     """
-    answers = await _send(redis, invocations, whole=False)
-    unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if unknown:
-        again = await _send(redis, [invocations[i] for i in unknown], whole=True)
-        for i, answer in zip(unknown, again, strict=True):
-            answers[i] = answer
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
-async def _send(redis: Redis, invocations: Sequence[Invocation], whole: bool) -> list[Any]:
-    pipe = redis.pipeline(transaction=False)
-    for invocation in invocations:
-        called = ("EVAL", invocation.script.source) if whole else ("EVALSHA", invocation.script.digest)
-        pipe.execute_command(*called, *invocation.arguments)
-    answers: list[Any] = await pipe.execute(raise_on_error=False)
-    return answers
+    called = script(name)
+    try:
+        return await redis.evalsha(called.digest, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+    except NoScriptError:
+        # The server was restarted and has forgotten its scripts: this one is sent whole, once.
+        return await redis.eval(called.source, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]

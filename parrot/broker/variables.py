@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgpack
+import orjson
 from redis.asyncio import Redis
 
-from parrot.broker.scripts import Invocation, run, script
+from parrot.broker.scripts import run
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState
@@ -75,33 +75,26 @@ class Variables:
 
     async def claim(self, jobs: Sequence[Job], now: str) -> list[bool]:
         """Start attempts; False where the attempt is no longer the current one and the job must be dropped."""
-        claim = script("claim")
-        answers = await run(self._redis, *(Invocation(claim, [self._keys.variable(job.variable)], [job.attempt, now]) for job in jobs))
-        return [answer == 1 for answer in answers]
+        claims = orjson.dumps([(self._keys.variable(job.variable), str(job.attempt)) for job in jobs])
+        return [answer == 1 for answer in await run(self._redis, "claim", [self._keys.events], now, claims)]
 
     async def publish(self, publications: Sequence[Publication]) -> list[bool]:
         """Set variables, each once; False where this attempt may not (any more) and nothing was changed."""
-        return [answer == 1 for answer in await run(self._redis, *map(self._publication, publications))]
+        done = orjson.dumps([self._published(publication) for publication in publications])
+        tokens = [b"" if one.value.tokens is None else msgpack.packb(one.value.tokens) for one in publications]
+        arguments = (VERSION, GenerationDone.__name__, done, *tokens)
+        return [answer == 1 for answer in await run(self._redis, "publish", [self._keys.events], *arguments)]
 
-    def _publication(self, done: Publication) -> Invocation:
+    def _published(self, done: Publication) -> list[str]:
         job, value, usage = done.job, done.value, done.event.usage
-        event = encode(done.event)
-        fields: dict[str, Any] = {
-            "value": value.text,
-            "ended": done.ended,
-            "finish_reason": done.finish_reason,
-            "tokens_in": usage.tokens_in,
-            "tokens_cached": usage.tokens_cached,
-            "tokens_out": usage.tokens_out,
-            "seconds": f"{usage.seconds:.3f}",
-        }
-        if value.tokens is not None:
-            fields |= {"tokens": msgpack.packb(value.tokens), "tokenizer": value.tokenizer}
-        return Invocation(
-            script("publish"),
-            [self._keys.variable(job.variable), self._keys.events, self._keys.news(job.session)],
-            [job.variable, job.attempt, VERSION, event["kind"], event["body"], *_flat(fields)],
-        )
+        fields = [
+            *("value", value.text, "ended", done.ended, "finish_reason", done.finish_reason),
+            *(("tokenizer", value.tokenizer) if value.tokens is not None else ()),
+            *("tokens_in", str(usage.tokens_in), "tokens_cached", str(usage.tokens_cached), "tokens_out", str(usage.tokens_out)),
+            *("seconds", f"{usage.seconds:.3f}"),
+        ]
+        names = (self._keys.variable(job.variable), self._keys.news(job.session), job.variable, str(job.attempt))
+        return [*names, str(encode(done.event)["body"]), *fields]
 
     async def values(self, variables: Iterable[str]) -> list[Value | None]:
         """The values of variables, in one round trip; None for one that is not ready."""
@@ -129,14 +122,8 @@ class Variables:
         return rows
 
 
-def _value(
-    state: bytes | None, text: bytes | None, tokens: bytes | None, tokenizer: bytes | None, call: bytes | None
-) -> Value | None:
+def _value(state: bytes | None, text: bytes | None, tokens: bytes | None, tokenizer: bytes | None, call: bytes | None) -> Value | None:
     if state != b"ready" or text is None:
         return None
     ids = None if tokens is None else tuple(msgpack.unpackb(tokens))
     return Value(text.decode(), ids, (tokenizer or b"").decode(), (call or b"").decode())
-
-
-def _flat(fields: Mapping[str, Any]) -> list[Any]:
-    return [part for pair in fields.items() for part in pair]

@@ -66,7 +66,7 @@ class Door(Generic[M]):
 
 def encode(message: Message) -> Fields:
     """The stream fields of a message."""
-    return {"v": str(VERSION), "kind": type(message).__name__, "body": message.model_dump_json(exclude_defaults=True)}
+    return {"v": str(VERSION), "kind": type(message).__name__, "body": message.model_dump_json(exclude_unset=True)}
 
 
 def _shown(raw: bytes) -> str:

@@ -1,6 +1,14 @@
--- An engine starts an attempt on a variable, if that attempt is still the current one.
--- KEYS[1] variable   ARGV[1] attempt, ARGV[2] time
-local now = redis.call('HMGET', KEYS[1], 'attempt', 'state')
-if now[1] ~= ARGV[1] or now[2] == 'ready' or now[2] == 'failed' then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'generating', 'started', ARGV[2])
-return 1
+-- An engine starts attempts on variables, where its attempt is still the current one.
+-- KEYS[1] events, for the slot   ARGV[1] time   ARGV[2] JSON: [[variable key, attempt], ...]
+-- Answers 1 for each that may run, 0 for each that must be dropped.
+local answers = {}
+for i, claim in ipairs(cjson.decode(ARGV[2])) do
+  local now = redis.call('HMGET', claim[1], 'attempt', 'state')
+  if now[1] == claim[2] and now[2] ~= 'ready' and now[2] ~= 'failed' then
+    redis.call('HSET', claim[1], 'state', 'generating', 'started', ARGV[1])
+    answers[i] = 1
+  else
+    answers[i] = 0
+  end
+end
+return answers

@@ -1,10 +1,20 @@
--- Set a variable, once: value, event for ServeCore and news for the app, all or nothing, fenced by the attempt.
--- KEYS[1] variable, KEYS[2] events, KEYS[3] news of the session
--- ARGV[1] variable id, ARGV[2] attempt, ARGV[3] version, ARGV[4] kind and ARGV[5] body of the event, then field/value pairs
--- Answers 1 if it was set, 0 if this attempt may not (it was given to another engine, or has ended).
-local now = redis.call('HMGET', KEYS[1], 'attempt', 'state')
-if now[1] ~= ARGV[2] or now[2] == 'ready' or now[2] == 'failed' then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'ready', unpack(ARGV, 6))
-redis.call('XADD', KEYS[2], '*', 'v', ARGV[3], 'kind', ARGV[4], 'body', ARGV[5])
-redis.call('XADD', KEYS[3], '*', 'variable', ARGV[1], 'state', 'ready')
-return 1
+-- Set variables, each once: value, event for ServeCore and news for the app, fenced by the attempt.
+-- KEYS[1] events   ARGV[1] version, ARGV[2] kind of the events
+-- ARGV[3] JSON: [[variable key, news key, variable id, attempt, event body, field, value, ...], ...]
+-- ARGV[4...] the tokens of each, packed; empty where there are none
+-- Answers 1 for each that was set, 0 for each whose attempt may not (it was given to another engine, or has ended).
+local answers = {}
+for i, done in ipairs(cjson.decode(ARGV[3])) do
+  local key, tokens = done[1], ARGV[3 + i]
+  local now = redis.call('HMGET', key, 'attempt', 'state')
+  if now[1] == done[4] and now[2] ~= 'ready' and now[2] ~= 'failed' then
+    redis.call('HSET', key, 'state', 'ready', unpack(done, 6))
+    if tokens ~= '' then redis.call('HSET', key, 'tokens', tokens) end
+    redis.call('XADD', KEYS[1], '*', 'v', ARGV[1], 'kind', ARGV[2], 'body', done[5])
+    redis.call('XADD', done[2], '*', 'variable', done[3], 'state', 'ready')
+    answers[i] = 1
+  else
+    answers[i] = 0
+  end
+end
+return answers

@@ -1,0 +1,12 @@
+-- Append jobs to an engine's stream, each once however often it is sent.
+-- KEYS[1] job stream   ARGV[1] version   ARGV[2] JSON: [[id, kind, body], ...] in the order of their ids
+-- A stream that is gone belonged to an engine that has left: nothing is written. An id that is not above the stream's last one
+-- has been sent before: Redis refuses it, and that is right.
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local written = 0
+for _, job in ipairs(cjson.decode(ARGV[2])) do
+  local answer = redis.pcall('XADD', KEYS[1], job[1], 'v', ARGV[1], 'kind', job[2], 'body', job[3])
+  if type(answer) ~= 'table' then written = written + 1
+  elseif not string.find(tostring(answer.err), 'equal or smaller') then return answer end
+end
+return written
