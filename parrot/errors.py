@@ -93,6 +93,36 @@ class UpstreamFailed(ParrotError):
     code = "upstream"
 
 
+class Cancelled(ParrotError):
+    """The variable was cancelled, or something that it depends on."""
+
+    code = "cancelled"
+
+
+class DeadlineExceeded(ParrotError):
+    """The call had not ended at its deadline."""
+
+    code = "deadline"
+
+
+class PoisonCall(ParrotError):
+    """Engines died of this call, each time when it ran alone; it lies among the dead letters."""
+
+    code = "poison"
+
+
+class Overloaded(ParrotError):
+    """There are more calls under way than allowed; the message has the figures. Submit again later."""
+
+    code = "overloaded"
+
+
+class LimitExceeded(ParrotError):
+    """Something is larger than allowed: a message, a value, a session, a graph's depth; the message names the limit."""
+
+    code = "limit"
+
+
 class GetTimeout(ParrotError, TimeoutError):
     """`get` waited as long as it was told to; the variable may still become ready later."""
 

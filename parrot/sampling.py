@@ -30,4 +30,4 @@ class SamplingConfig(BaseModel):
     ignore_tokenizer_eos: bool = False
     presence_penalty: float = Field(default=0.0, ge=-2.0, le=2.0)
     frequency_penalty: float = Field(default=0.0, ge=-2.0, le=2.0)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**63)

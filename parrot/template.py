@@ -16,7 +16,9 @@ from parrot.errors import DefinitionError
 SegmentKind = Literal["text", "hash", "slot", "role"]
 ROLES = ("system", "user", "assistant")
 
-_SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_SLOT = re.compile(r"\{\{([^{}]*)\}\}")  # no braces inside: linear in the text, whoever wrote it
+_BRACES = re.compile(r"\}\}|[{}]")
+_CHANGE = {"{": 1, "}": -1, "}}": -2}  # of the number of open single braces
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -36,34 +38,48 @@ class Segment(NamedTuple):
 def parse(text: str) -> list[Segment]:
     """Take a prompt text apart at its `{{name}}` slots.
 
+    Single braces are text, and so is a `}}` that closes two of them, as in JSON: `{"a": {"b": 1}}`.
+
     Args:
         text: the prompt as the author wrote it, already dedented.
 
     Raises:
-        DefinitionError: a slot is not a Python identifier, or braces do not pair.
+        DefinitionError: a slot is not a Python identifier, or double braces do not pair.
     """
     segments: list[Segment] = []
-    end = 0
+    end = depth = 0
     for match in _SLOT.finditer(text):
-        _append_text(segments, text[end : match.start()])
-        name = match.group(1)
+        depth = _append_text(segments, text[end : match.start()], depth)
+        name = match.group(1).strip()
         if not _NAME.match(name):
             raise DefinitionError(
-                f"The placeholder {match.group(0)!r} is not a name. Write {{{{name}}}} with a parameter's name between the braces."
+                f"The placeholder {match.group(0)!r} is not a name. Write a parameter's name between the braces: {{{{name}}}}."
             )
         segments.append(Segment("slot", name))
         end = match.end()
-    _append_text(segments, text[end:])
+    _append_text(segments, text[end:], depth)
     return segments
 
 
-def _append_text(segments: list[Segment], text: str) -> None:
-    for brace in ("{{", "}}"):
-        if brace in text:
-            near = text[max(0, text.index(brace) - 20) : text.index(brace) + 22]
-            raise DefinitionError(f"The prompt has {brace!r} without its partner near {near!r}.")
+def _append_text(segments: list[Segment], text: str, depth: int) -> int:
+    """Append a stretch without slots; `depth` single braces are open before it, the answer after it."""
+    if "{{" in text:
+        raise _unpaired("{{", text, text.index("{{"))
+    for match in _BRACES.finditer(text):
+        if match.group() == "}}" and depth < 2:
+            raise _unpaired("}}", text, match.start())
+        depth = max(0, depth + _CHANGE[match.group()])
     if text:
         segments.append(Segment("text", text))
+    return depth
+
+
+def _unpaired(braces: str, text: str, at: int) -> DefinitionError:
+    near = text[max(0, at - 20) : at + 22]
+    return DefinitionError(
+        f"The prompt has {braces!r} without its partner near {near!r}. A placeholder is {{{{name}}}}; braces that are none go into "
+        "a Python value, which is taken as it is."
+    )
 
 
 def slots(segments: Iterable[Segment]) -> list[str]:
@@ -88,19 +104,21 @@ def check(segments: Sequence[Segment], inputs: Collection[str], outputs: Collect
     declared = {*inputs, *outputs}
     if unknown := [name for name in used if name not in declared]:
         raise DefinitionError(
-            f"The prompt of {where} uses {{{{{unknown[0]}}}}}, which is not a parameter. Add it to the parameters, or remove it from the prompt."
+            f"The prompt of {where} uses {{{{{unknown[0]}}}}}, which is not a parameter. "
+            "Add it to the parameters, or remove it from the prompt."
         )
     if unused := [name for name in (*inputs, *outputs) if name not in used]:
         raise DefinitionError(
-            f"The parameter {unused[0]!r} of {where} does not occur in its prompt. Write {{{{{unused[0]}}}}} where it belongs, or remove the parameter."
+            f"The parameter {unused[0]!r} of {where} does not occur in its prompt. "
+            f"Write {{{{{unused[0]}}}}} where it belongs, or remove the parameter."
         )
     if not outputs:
         raise DefinitionError(f"{where} generates nothing. Give it at least one parameter annotated with P.Output.")
     for name in outputs:
         if used.count(name) > 1:
             raise DefinitionError(
-                f"The output {name!r} occurs {used.count(name)} times in the prompt of {where}. An output is generated once, where it stands; "
-                "to use it again, pass it to another function."
+                f"The output {name!r} occurs {used.count(name)} times in the prompt of {where}. "
+                "An output is generated once, where it stands; to use it again, pass it to another function."
             )
     _check_neighbours(segments, outputs, where)
     _check_roles(segments, outputs, where)
@@ -112,7 +130,8 @@ def _check_neighbours(segments: Sequence[Segment], outputs: Collection[str], whe
         is_output = segment.kind == "slot" and segment.value in outputs
         if is_output and before is not None:
             raise DefinitionError(
-                f"The outputs {before!r} and {segment.value!r} of {where} touch. Put text between them, or the model cannot know where one ends."
+                f"The outputs {before!r} and {segment.value!r} of {where} touch. "
+                "Put text between them, or the model cannot know where one ends."
             )
         if is_output:
             before = segment.value
@@ -133,7 +152,8 @@ def _check_roles(segments: Sequence[Segment], outputs: Collection[str], where: s
             raise DefinitionError(f"The conversation {where} must begin with P.system, P.user or P.assistant.")
         elif segment.kind == "slot" and segment.value in outputs and role != "assistant":
             raise DefinitionError(
-                f"The output {segment.value!r} of {where} stands in a turn of the {role}. A model speaks as the assistant: put it in P.assistant."
+                f"The output {segment.value!r} of {where} stands in a turn of the {role}. "
+                "A model speaks as the assistant: put it in P.assistant."
             )
 
 
@@ -146,9 +166,15 @@ def trim(segments: Sequence[Segment], outputs: Collection[str]) -> list[Segment]
     last = max(i for i, segment in enumerate(segments) if segment.kind == "slot" and segment.value in outputs)
     kept: list[Segment] = []
     for segment in segments[: last + 1]:
-        if segment.kind == "slot" and segment.value in outputs and kept and kept[-1].kind == "text":
-            text = kept.pop().value.rstrip(" \t")
-            if text:
-                kept.append(Segment("text", text))
+        if segment.kind == "slot" and segment.value in outputs:
+            _strip_end(kept)
         kept.append(segment)
     return kept
+
+
+def _strip_end(segments: list[Segment]) -> None:
+    while segments and segments[-1].kind == "text":
+        text = segments.pop().value.rstrip(" \t")
+        if text:
+            segments.append(Segment("text", text))
+            return

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from parrot.errors import BrokerUnavailable, ConfigurationError
+
+
+class _Cancellable:
+    """A connection whose commands can be cancelled at any moment.
+
+    redis-py waits for each write with `asyncio.wait_for`, which before Python 3.12 can swallow a cancellation that comes as the write
+    finishes: the cancelled task would simply go on. `asyncio.timeout` does not.
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        limit, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(limit):
+                await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except TimeoutError:
+            raise exceptions.TimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = limit
+
+
+class _TcpConnection(_Cancellable, Connection):
+    pass
+
+
+class _TlsConnection(_Cancellable, SSLConnection):
+    pass
+
+
+class _UnixConnection(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+_CONNECTIONS: dict[type, type] = {Connection: _TcpConnection, SSLConnection: _TlsConnection, UnixDomainSocketConnection: _UnixConnection}
 
 BLOCK_MS = 5_000  # a blocking read comes back at least this often; it wakes at once when something is written
 
@@ -26,7 +63,7 @@ def connect(url: str) -> Redis:
         ConfigurationError: the URL cannot be understood.
     """
     try:
-        return Redis.from_url(
+        redis = Redis.from_url(
             url,
             decode_responses=False,
             socket_connect_timeout=5,
@@ -34,6 +71,9 @@ def connect(url: str) -> Redis:
             socket_keepalive=True,
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
         )
+        pool = redis.connection_pool
+        pool.connection_class = _CONNECTIONS.get(pool.connection_class, pool.connection_class)
+        return redis
     except ValueError as error:
         raise ConfigurationError(f"{without_password(url)!r} is not a Redis URL: {error}. Write redis://host:port/db.") from None
 

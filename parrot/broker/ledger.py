@@ -19,7 +19,7 @@ from parrot.broker.streams import START
 from parrot.errors import NotLeader
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
-from parrot.wire.to_engine import Job
+from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op
 
 Record = dict[str, str]
@@ -95,14 +95,14 @@ class Ledger:
         refused: list[int] = answer
         return refused
 
-    async def dispatch(self, jobs: Iterable[tuple[str, str, Job]]) -> None:
-        """Append jobs to their engines' streams, each once however often it is sent: engine, id of the entry, job.
+    async def dispatch(self, orders: Iterable[tuple[str, str, Order]]) -> None:
+        """Append orders to their engines' streams, each once however often it is sent: engine, id of the entry, order.
 
-        A job for an engine that has left goes nowhere: its stream is gone, and that it left is an event of its own.
+        An order for an engine that has left goes nowhere: its stream is gone, and that it left is an event of its own.
         """
         by_engine: dict[str, list[tuple[str, str, str]]] = {}
-        for engine, entry, job in jobs:
-            fields = encode(job)
+        for engine, entry, order in orders:
+            fields = encode(order)
             by_engine.setdefault(engine, []).append((entry, str(fields["kind"]), str(fields["body"])))
         for engine, entries in by_engine.items():
             await run(self._redis, "dispatch", [self._keys.jobs(engine)], VERSION, orjson.dumps(entries))

@@ -44,7 +44,7 @@ async def run(redis: Redis, name: str, keys: Sequence[str], *arguments: Any) -> 
     """
     called = script(name)
     try:
-        return await redis.evalsha(called.digest, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+        return await redis.evalsha(called.digest, len(keys), *keys, *arguments)
     except NoScriptError:
         # The server was restarted and has forgotten its scripts: this one is sent whole, once.
-        return await redis.eval(called.source, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+        return await redis.eval(called.source, len(keys), *keys, *arguments)

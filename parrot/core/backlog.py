@@ -22,9 +22,16 @@ class Backlog:
 
     def serves(self, model: str) -> bool:
         """Whether anything waits for an engine with this model."""
-        return bool(self._queues.get(model) or self._queues.get(None))
+        return bool(self._waiting(model) or self._waiting(None))
 
     def pop(self, model: str) -> Generation:
         """The next generation for an engine with this model, of which there is one."""
-        queues = [queue for name in (model, None) if (queue := self._queues.get(name))]
+        queues = [queue for name in (model, None) if (queue := self._waiting(name))]
         return heappop(min(queues, key=lambda queue: queue[0]))[2]
+
+    def _waiting(self, model: str | None) -> list[tuple[int, int, Generation]]:
+        """The queue of those that ask for this model, without what was cancelled at its head."""
+        queue = self._queues.get(model, [])
+        while queue and queue[0][2].ended:
+            heappop(queue)
+        return queue

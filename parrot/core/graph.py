@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ from parrot.core.lowering import Lowered
 from parrot.criteria import Criterion
 from parrot.wire.states import ENDED, SessionState, VariableState
 from parrot.wire.to_core import SubmitCall
+
+SUSPECT_DEATHS = 2  # engines that died while they held a generation, from which on it runs alone
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +22,7 @@ class Variable:
         consumers: generations that wait for it.
         producer: the generation that makes it, until it has ended.
         root: for a failed one, what failed first and why.
+        depth: generations on the longest way to it.
     """
 
     id: str
@@ -28,6 +32,7 @@ class Variable:
     consumers: list[Generation] = field(default_factory=list)
     criterion: Criterion | None = None
     root: str = ""
+    depth: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +44,9 @@ class Generation:
         attempt: how often it was given to an engine.
         engine: who holds it now, or an empty name.
         order: place in the order of becoming ready.
+        errors: how often an engine that lived on reported that it failed.
+        deaths: engines that died while they held it.
+        ended: nothing is to be done for it any more.
     """
 
     call: Call
@@ -48,10 +56,18 @@ class Generation:
     engine: str = ""
     job: str = ""
     order: int = 0
+    errors: int = 0
+    deaths: frozenset[str] = frozenset()
+    ended: bool = False
 
     @property
     def variable(self) -> str:
         return self.lowered.variable
+
+    @property
+    def suspect(self) -> bool:
+        """It runs alone, so that it shows whether engines die of it or of a neighbour; once may be chance."""
+        return len(self.deaths) >= SUSPECT_DEATHS
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +81,7 @@ class Call:
     request: SubmitCall
     unfinished: int
     failed: bool = False
+    cancelled: bool = False
 
     @property
     def id(self) -> str:
@@ -76,17 +93,18 @@ class Session:
     """A namespace.
 
     Attributes:
+        deadline: when its calls must have ended, in seconds since the epoch.
         active: calls that have not ended.
-        expires: when its results go, in seconds since the epoch; None while it is open or works.
     """
 
     id: str
     name: str
+    tenant: str = "default"
     state: SessionState = SessionState.OPEN
+    deadline: float | None = None
     calls: dict[str, None] = field(default_factory=dict)
     variables: list[str] = field(default_factory=list)
     active: int = 0
-    expires: float | None = None
 
 
 class Graph:
@@ -96,6 +114,7 @@ class Graph:
         self.sessions: dict[str, Session] = {}
         self.variables: dict[str, Variable] = {}
         self.calls: dict[str, Call] = {}
+        self.tenants: Counter[str] = Counter()  # calls under way, by tenant
 
     def declare(self, session: Session, variable: str, state: VariableState) -> Variable:
         """Add a variable that no call produces."""
@@ -113,6 +132,7 @@ class Graph:
         self.calls[call.id] = call
         session.calls[call.id] = None
         session.active += 1
+        self.tenants[session.tenant] += 1
         generations = [self._generation(session, call, one) for one in lowered]
         call.unfinished = len(generations)
         return generations
@@ -121,6 +141,7 @@ class Graph:
         generation = Generation(call, lowered)
         made = self.variables.get(lowered.variable) or self.declare(session, lowered.variable, VariableState.PENDING)
         made.producer = generation
+        made.depth = 1 + max((self.variables[name].depth for name in lowered.inputs), default=0)
         for name in lowered.inputs:
             needed = self.variables[name]
             if needed.state != VariableState.READY:
@@ -134,8 +155,7 @@ class Graph:
         Returns:
             The generations that waited for nothing else.
         """
-        variable.state = VariableState.READY
-        variable.producer = None
+        self._close(variable, VariableState.READY)
         waiting, variable.consumers = variable.consumers, []
         unblocked = []
         for generation in waiting:
@@ -144,29 +164,65 @@ class Graph:
                 unblocked.append(generation)
         return unblocked
 
-    def fail(self, variable: Variable, root: str) -> Iterator[tuple[Variable, Generation | None]]:
+    def end(self, variable: Variable, state: VariableState, root: str) -> Iterator[tuple[Variable, Generation | None]]:
         """A variable will never have a value, nor will what depends on it.
 
+        Args:
+            variable: where it begins.
+            state: failed or cancelled.
+            root: why, for whoever asks.
+
         Yields:
-            The variable and its producer, then those of every descendant that had not ended, each once, marked as failed.
+            The variable and its producer, then those of every descendant that had not ended, each once.
         """
         stack = [variable]
         while stack:
-            failed = stack.pop()
-            if failed.state in ENDED:
+            ended = stack.pop()
+            if ended.state in ENDED:
                 continue
-            failed.state = VariableState.FAILED
-            failed.root = root
-            producer, failed.producer = failed.producer, None
-            waiting, failed.consumers = failed.consumers, []
+            ended.root = root
+            waiting, ended.consumers = ended.consumers, []
             stack.extend(self.variables[generation.variable] for generation in waiting)
-            yield failed, producer
+            yield ended, self._close(ended, state)
+
+    def unneeded(self, generations: Iterable[Generation]) -> Iterator[Variable]:
+        """What was made for cancelled generations alone.
+
+        Args:
+            generations: that have been cancelled.
+
+        Yields:
+            Variables that calls make, that had consumers and have none any more, and that nobody asked for.
+        """
+        for generation in generations:
+            for name in generation.lowered.inputs:
+                made = self.variables[name]
+                if made.state in ENDED or made.producer is None:
+                    continue
+                made.consumers = [consumer for consumer in made.consumers if not consumer.ended]
+                if not made.consumers and made.criterion is None:
+                    yield made
+
+    def _close(self, variable: Variable, state: VariableState) -> Generation | None:
+        variable.state = state
+        producer, variable.producer = variable.producer, None
+        if producer is not None:
+            producer.ended = True
+        return producer
+
+    def restore_ended(self, generation: Generation) -> None:
+        """A generation of a restored call had ended before."""
+        generation.ended = True
+        self.variables[generation.variable].producer = None
 
     def finish(self, call: Call) -> Session:
         """Forget a call whose generations have all ended."""
         del self.calls[call.id]
         session = self.sessions[call.request.session]
         session.active -= 1
+        self.tenants[session.tenant] -= 1
+        if not self.tenants[session.tenant]:
+            del self.tenants[session.tenant]
         return session
 
     def forget(self, session: Session) -> None:

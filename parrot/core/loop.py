@@ -110,8 +110,8 @@ class Core:
         for position in refused:
             # The variable was set while we decided; the event that says so is on its way and tells the machine.
             log.debug("operation refused", operation=batch.operations[position][:2])
-        if batch.jobs:
-            await self._ledger.dispatch(batch.jobs)
+        if batch.orders:
+            await self._ledger.dispatch(batch.orders)
         await self._ledger.abandon(batch.abandoned)
 
     def _decode(self, entries: list[Entry]) -> tuple[list[Task | Event], list[Op]]:

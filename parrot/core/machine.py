@@ -7,19 +7,36 @@ the same goes on the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from parrot.core import records
-from parrot.core.backlog import Backlog
+from parrot.core.fleet import Fleet
 from parrot.core.graph import Call, Generation, Graph, Session, Variable
 from parrot.core.lowering import lower
-from parrot.core.placement import Engine, explain, least_loaded
-from parrot.errors import CallError, EngineError, EngineLost, ParrotError, SessionError, UpstreamFailed, VariableError, from_wire
+from parrot.core.placement import Engine
+from parrot.core.timers import Timers
+from parrot.errors import (
+    CallError,
+    Cancelled,
+    DeadlineExceeded,
+    EngineError,
+    LimitExceeded,
+    Overloaded,
+    ParrotError,
+    PoisonCall,
+    SessionError,
+    UpstreamFailed,
+    VariableError,
+    from_wire,
+)
+from parrot.wire.codec import encode
 from parrot.wire.keys import Keys
 from parrot.wire.states import ENDED, CallState, SessionState, VariableState
 from parrot.wire.to_core import (
+    CancelSession,
+    CancelVariable,
     CloseSession,
     DeclareVariable,
     EngineBeat,
@@ -35,23 +52,34 @@ from parrot.wire.to_core import (
     Task,
     WantVariable,
 )
-from parrot.wire.to_engine import Job
-from parrot.wire.to_ledger import Op, end, move, put
+from parrot.wire.to_engine import Cancel, Job, Order
+from parrot.wire.to_ledger import Op, bury, end, move, put
 
-MAX_ATTEMPTS = 3  # engines that may fail on one generation before it is given up
+MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
+MAX_DEATHS = 3  # engines that may die of one generation before it is given up
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times that the machine works with, in seconds.
+    """What the machine allows.
 
     Attributes:
-        lease: an engine that was silent for longer is given up.
-        results: how long results live after their session was closed and all ended.
+        lease: an engine that was silent for longer is given up, in seconds.
+        results: how long results live after their session was closed and all ended, in seconds.
+        idle: an open session of which nothing was heard for so long is closed, in seconds.
+        active: calls under way in the cell.
+        tenant_active: calls under way of one tenant.
+        session_calls: calls of one session.
+        depth: generations one after the other.
     """
 
     lease: float = 3.0
     results: int = 3600
+    idle: float = 24 * 3600.0
+    active: int = 100_000
+    tenant_active: int = 50_000
+    session_calls: int = 50_000
+    depth: int = 10_000
 
 
 @dataclass(slots=True)
@@ -60,14 +88,28 @@ class Batch:
 
     Attributes:
         operations: for the commit script, in order.
-        jobs: to be sent once the operations are committed: engine, id of the stream entry, job.
+        orders: to be sent once the operations are committed: engine, id of the stream entry, what to do.
         abandoned: engines whose job streams must go.
     """
 
     number: int
     operations: list[Op] = field(default_factory=list)
-    jobs: list[tuple[str, str, Job]] = field(default_factory=list)
+    orders: list[tuple[str, str, Order]] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
+
+    def write(self, *operations: Op) -> None:
+        """Add operations."""
+        self.operations.extend(operations)
+
+    def order(self, engine: str, order: Order) -> str:
+        """Add an order for an engine.
+
+        Returns:
+            The id of its stream entry: it grows with every order of a cell, over restarts too.
+        """
+        entry = f"{self.number}-{len(self.orders)}"
+        self.orders.append((engine, entry, order))
+        return entry
 
 
 class Machine:
@@ -75,17 +117,16 @@ class Machine:
 
     Args:
         keys: the cell's names.
-        limits: times to work with.
-        first_batch: number of the first batch; numbers never repeat in a cell, since ids of jobs derive from them.
+        limits: what is allowed.
+        first_batch: number of the first batch; numbers never repeat in a cell, since ids of orders derive from them.
     """
 
     def __init__(self, keys: Keys, limits: Limits, first_batch: int = 1) -> None:
         self._keys = keys
         self._limits = limits
         self.graph = Graph()
-        self.engines: dict[str, Engine] = {}
-        self.backlog = Backlog()
-        self._ready = 0
+        self.fleet = Fleet()
+        self.timers = Timers()
         self._batch = Batch(first_batch)
         self._now = 0.0
         self._at = ""
@@ -94,16 +135,24 @@ class Machine:
         self._rules: dict[type[Any], Callable[[Any], None]] = {
             OpenSession: self._open_session,
             CloseSession: self._close_session,
+            CancelSession: self._cancel_session,
             DeclareVariable: self._declare_variable,
             SetVariable: self._set_variable,
             SubmitCall: self._submit_call,
             WantVariable: self._want_variable,
+            CancelVariable: self._cancel_variable,
             EngineUp: self._engine_up,
             EngineBeat: self._engine_beat,
             EngineDown: self._engine_down,
             GenerationDone: self._generation_done,
             GenerationFailed: self._generation_failed,
             GenerationReturned: self._generation_returned,
+        }
+        self._alarms: dict[str, Callable[[str], None]] = {
+            "lease": self._lease_over,
+            "results": self._results_over,
+            "idle": self._idle_over,
+            "deadline": self._deadline_over,
         }
 
     def handle(self, messages: Iterable[Task | Event], now: float) -> Batch:
@@ -120,87 +169,135 @@ class Machine:
         self._now, self._at = now, records.clock(now)
         for message in messages:
             self._rules[type(message)](message)
-        self._expire()
-        self._place()
+        for kind, whom in self.timers.due(now):
+            self._alarms[kind](whom)
+        for generation, engine, why in self.fleet.assign():
+            self._send(generation, engine, why)
         self._note_queued()
         for session in self._changed.values():
-            self._write(put(self._keys.session(session.id), records.progress(session)))
+            batch.write(put(self._keys.session(session.id), records.progress(session)))
         self._changed.clear()
         self._batch = Batch(batch.number + 1)
         return batch
 
-    def resume(self, generation: Generation, state: VariableState, attempt: int, engine: str, job: str) -> None:
+    def deadline(self) -> float | None:
+        """When `handle` must be called even if no message comes, in seconds since the epoch."""
+        return self.timers.next()
+
+    # Taking over ---------------------------------------------------------------------------------
+
+    def resume_engine(self, engine: Engine, now: float) -> None:
+        """Know an engine that a predecessor knew; it gets a whole lease from now."""
+        self.fleet.engines[engine.id] = engine
+        self.timers.set(("lease", engine.id), now + self._limits.lease)
+
+    def resume_session(self, session: Session, expires: float | None, now: float) -> None:
+        """Know a session that a predecessor knew."""
+        self.graph.sessions[session.id] = session
+        if expires is not None:
+            self.timers.set(("results", session.id), expires)
+        elif session.state == SessionState.OPEN:
+            self.timers.set(("idle", session.id), now + self._limits.idle)
+
+    def resume_call(self, request: SubmitCall) -> list[Generation]:
+        """Know a call that has not ended; its generations are to be resumed one by one, in order."""
+        session = self.graph.sessions[request.session]
+        generations = self.graph.add(session, request, lower(request))
+        self._watch(session, request)
+        return generations
+
+    def resume(self, generation: Generation, state: VariableState, engine: str, job: str) -> None:
         """Take a generation up where a predecessor left it; what follows is part of the next batch.
 
         Args:
-            generation: already in the graph.
+            generation: of a resumed call, with its attempts and failures.
             state: of its variable. An engine may have set it without the predecessor having been told: then the event that
                 still comes is a repetition.
-            attempt, engine, job: the last attempt, who held it if anybody did, and the id of its job.
+            engine, job: who held it, if anybody did, and the id of its job.
         """
-        generation.attempt = attempt
         if state in ENDED:
-            self.graph.variables[generation.variable].producer = None
+            self.graph.restore_ended(generation)
             generation.call.failed |= state == VariableState.FAILED
+            generation.call.cancelled |= state == VariableState.CANCELLED
             self._finished(generation.call)
-        elif generation.missing == 0 and (holder := self.engines.get(engine)) is not None:
-            generation.engine, generation.job = engine, job
-            holder.holds[generation.variable] = generation
+        elif generation.missing == 0 and (holder := self.fleet.engines.get(engine)) is not None:
+            generation.job = job
+            self.fleet.hold(generation, holder)
         elif generation.missing == 0:
             self._queue([generation])
-
-    def deadline(self) -> float | None:
-        """When `handle` must be called even if no message comes, in seconds since the epoch."""
-        leases = (engine.seen + self._limits.lease for engine in self.engines.values())
-        results = (session.expires for session in self.graph.sessions.values() if session.expires is not None)
-        return min((*leases, *results), default=None)
-
-    def _write(self, *operations: Op) -> None:
-        self._batch.operations.extend(operations)
 
     # Sessions and variables ----------------------------------------------------------------------
 
     def _open_session(self, request: OpenSession) -> None:
         if request.session in self.graph.sessions:
             return  # the app repeats what it was not sure to have said
-        self.graph.sessions[request.session] = Session(request.session, request.name)
-        self._write(
-            put(self._keys.session(request.session), records.opened(request, self._at)),
-            ("ZADD", self._keys.sessions, f"{self._now:.3f}", request.session),
+        session = Session(request.session, request.name, request.tenant, deadline=request.deadline)
+        self.graph.sessions[session.id] = session
+        self.timers.set(("idle", session.id), self._now + self._limits.idle)
+        self._batch.write(
+            put(self._keys.session(session.id), records.opened(request, self._at)),
+            ("ZADD", self._keys.sessions, f"{self._now:.3f}", session.id),
         )
 
+    def _heard(self, session: str) -> Session | None:
+        """The session that a task is about, if it is open."""
+        found = self.graph.sessions.get(session)
+        if found is None or found.state == SessionState.CLOSED:
+            return None
+        self.timers.set(("idle", session), self._now + self._limits.idle)
+        return found
+
     def _close_session(self, request: CloseSession) -> None:
-        session = self.graph.sessions.get(request.session)
-        if session is None or session.state == SessionState.CLOSED:
-            return
+        session = self._heard(request.session)
+        if session is not None:
+            self._close(session)
+
+    def _close(self, session: Session) -> None:
         session.state = SessionState.CLOSED
-        self._write(put(self._keys.session(session.id), {"state": session.state, "closed": self._at}))
+        self.timers.drop(("idle", session.id))
+        self._batch.write(put(self._keys.session(session.id), {"state": session.state, "closed": self._at}))
         self._retire(session)
+
+    def _idle_over(self, name: str) -> None:
+        session = self.graph.sessions[name]
+        if session.active:
+            self.timers.set(("idle", name), self._now + self._limits.idle)
+        else:
+            self._close(session)
 
     def _retire(self, session: Session) -> None:
         """Give the results of a session that is closed and done their time to live."""
         if session.state != SessionState.CLOSED or session.active:
             return
-        session.expires = self._now + self._limits.results
+        expires = self._now + self._limits.results
+        self.timers.set(("results", session.id), expires)
         keys, life = self._keys, str(self._limits.results)
         for key in (
             *map(keys.call, session.calls),
             *map(keys.variable, session.variables),
+            *map(keys.tokens, session.variables),
             keys.calls(session.id),
             keys.variables(session.id),
             keys.news(session.id),
             keys.session(session.id),
         ):
-            self._write(("EXPIRE", key, life))
-        self._write(put(keys.session(session.id), {"expires": records.clock(session.expires)}))
+            self._batch.write(("EXPIRE", key, life))
+        self._batch.write(put(keys.session(session.id), {"expires": records.clock(expires)}))
+
+    def _results_over(self, name: str) -> None:
+        self.graph.forget(self.graph.sessions[name])
+        self._batch.write(("ZREM", self._keys.sessions, name))
 
     def _declare_variable(self, request: DeclareVariable) -> None:
-        session = self.graph.sessions.get(request.session)
-        if session is None or session.state == SessionState.CLOSED or request.variable in self.graph.variables:
-            return  # nobody waits: the app refuses this at its door, or it has been said before
+        if request.variable in self.graph.variables:
+            return  # it has been said before
+        session = self._heard(request.session)
+        if session is None:
+            self._answer(request.session, request.variable, records.declared(request, self._at), self._no_session(request.session, "It"))
+            return
         state = VariableState.EMPTY if request.text is None else VariableState.READY
         self.graph.declare(session, request.variable, state)
-        self._write(
+        self._batch.write(
             put(self._keys.variable(request.variable), records.declared(request, self._at)),
             ("RPUSH", self._keys.variables(session.id), request.variable),
         )
@@ -218,15 +315,28 @@ class Machine:
         variable = self.graph.variables.get(request.variable)
         if variable is None or variable.criterion == request.criterion:
             return
+        self._heard(request.session)
         variable.criterion = request.criterion
-        self._write(put(self._keys.variable(variable.id), {"criterion": request.criterion}))
+        self._batch.write(put(self._keys.variable(variable.id), {"criterion": request.criterion}))
 
     def _end(self, variable: Variable, state: VariableState, fields: records.Fields) -> None:
         keys = self._keys
-        self._write(end(keys.variable(variable.id), keys.news(variable.session), variable.id, state, fields))
+        self._batch.write(end(keys.variable(variable.id), keys.news(variable.session), variable.id, state, fields))
 
     def _tell(self, session: str, variable: str, state: VariableState) -> None:
-        self._write(("XADD", self._keys.news(session), "*", "variable", variable, "state", state))
+        self._batch.write(("XADD", self._keys.news(session), "*", "variable", variable, "state", state))
+
+    def _no_session(self, session: str, what: str) -> SessionError:
+        known = session in self.graph.sessions
+        return SessionError(f"{what} was sent to the session {session}, which is {'closed' if known else 'unknown: it has expired'}.")
+
+    def _answer(self, session: str, variable: str, fields: records.Fields, error: ParrotError) -> None:
+        """Tell whoever waits for a variable of no living session that it failed; the answer lives as long as results do."""
+        keys, life = self._keys, str(self._limits.results)
+        failure = {"state": VariableState.FAILED.value} | records.failure(error.code, str(error), self._at)
+        self._batch.write(put(keys.variable(variable), fields | failure))
+        self._tell(session, variable, VariableState.FAILED)
+        self._batch.write(("EXPIRE", keys.variable(variable), life), ("EXPIRE", keys.news(session), life))
 
     # Calls ---------------------------------------------------------------------------------------
 
@@ -235,121 +345,173 @@ class Machine:
         if session is not None and request.call in session.calls:
             return  # a repeated submit of the same call id is the same call
         try:
-            self._admit(session, request)
+            self._admit(request)
         except ParrotError as error:
             self._refuse(session, request, error)
 
-    def _admit(self, session: Session | None, request: SubmitCall) -> None:
-        if session is None or session.state == SessionState.CLOSED:
-            raise SessionError(f"The session {request.session} of {request.function} is {'unknown' if session is None else 'closed'}.")
+    def _admit(self, request: SubmitCall) -> None:
+        session = self._heard(request.session)
+        if session is None:
+            raise self._no_session(request.session, request.function)
+        self._check_room(session)
         lowered = lower(request)
         outputs = {one.variable for one in lowered}
         if taken := [name for name in outputs if name in self.graph.variables]:
             raise VariableError(f"The output variable {taken[0]} of {request.function} exists already; give each call new ones.")
         for name in lowered[-1].inputs:
             known = self.graph.variables.get(name)
-            if name not in outputs and (known is None or known.session != session.id):
+            if name in outputs:
+                continue
+            if known is None or known.session != session.id:
                 raise CallError(f"The input variable {name} of {request.function} is not a variable of session {session.id}.")
+            if known.depth + len(lowered) > self._limits.depth:
+                raise LimitExceeded(
+                    f"{request.function} would be step {known.depth + 1:,} of its program; the limit is {self._limits.depth:,}."
+                )
         generations = self.graph.add(session, request, lowered)
         self._record(session, request, generations)
         for generation in generations:
             self._start(generation)
+        self._watch(session, request)
+
+    def _check_room(self, session: Session) -> None:
+        limits, active = self._limits, len(self.graph.calls)
+        if active >= limits.active:
+            raise Overloaded(f"{active:,} calls are under way in this cell; {limits.active:,} are allowed. Submit again later.")
+        mine = self.graph.tenants.get(session.tenant, 0)
+        if mine >= limits.tenant_active:
+            raise Overloaded(f"{mine:,} calls of {session.tenant} are under way; {limits.tenant_active:,} are allowed. Submit again later.")
+        if len(session.calls) >= limits.session_calls:
+            raise LimitExceeded(f"The session {session.id} has {len(session.calls):,} calls, as many as allowed. Open another one.")
+
+    def _watch(self, session: Session, request: SubmitCall) -> None:
+        """Set the earlier one of the call's and the session's deadline."""
+        deadlines = [when for when in (request.deadline, session.deadline) if when is not None]
+        if deadlines and request.call in self.graph.calls:
+            self.timers.set(("deadline", request.call), min(deadlines))
 
     def _record(self, session: Session, request: SubmitCall, generations: Iterable[Generation]) -> None:
         keys = self._keys
         self._changed[session.id] = session
-        self._write(
+        self._batch.write(
             put(keys.call(request.call), records.submitted(request, self._at)),
             ("RPUSH", keys.calls(session.id), request.call),
             ("SADD", keys.active, request.call),
         )
         for generation in generations:
-            self._write(
+            self._batch.write(
                 put(keys.variable(generation.variable), records.output(request, generation.lowered.output)),
                 ("RPUSH", keys.variables(session.id), generation.variable),
             )
 
     def _start(self, generation: Generation) -> None:
-        """A generation is new in the graph: it can run, waits, or has failed before it began."""
+        """A generation is new in the graph: it can run, waits, or has ended before it began."""
         if generation.missing == 0:
             self._queue([generation])
             return
         for name in generation.lowered.inputs:
             needed = self.graph.variables[name]
-            if needed.state == VariableState.FAILED:
-                self._fail(self.graph.variables[generation.variable], UpstreamFailed(needed.root))
+            if needed.state in (VariableState.FAILED, VariableState.CANCELLED):
+                self._fail(generation, UpstreamFailed(needed.root))
                 return
 
     def _refuse(self, session: Session | None, request: SubmitCall, error: ParrotError) -> None:
         """Answer a call that cannot be accepted: it and its outputs fail, and are kept as long as other results."""
         keys = self._keys
-        failure = records.failure(error.code, str(error), self._at)
         made = {name: one.variable for name, one in request.outputs.items() if one.variable not in self.graph.variables}
-        for name, variable in made.items():
-            fields = records.output(request, name) | {"state": VariableState.FAILED.value} | failure
-            self._write(put(keys.variable(variable), fields))
-            self._tell(request.session, variable, VariableState.FAILED)
         if session is None:
-            life = str(self._limits.results)
-            self._write(*(("EXPIRE", keys.variable(variable), life) for variable in made.values()))
-            self._write(("EXPIRE", keys.news(request.session), life))
+            for name, variable in made.items():
+                self._answer(request.session, variable, records.output(request, name), error)
             return
-        for variable in made.values():
+        failure = records.failure(error.code, str(error), self._at)
+        for name, variable in made.items():
             self.graph.declare(session, variable, VariableState.FAILED).root = str(error)
-            self._write(("RPUSH", keys.variables(session.id), variable))
+            fields = records.output(request, name) | {"state": VariableState.FAILED.value} | failure
+            self._batch.write(put(keys.variable(variable), fields), ("RPUSH", keys.variables(session.id), variable))
+            self._tell(session.id, variable, VariableState.FAILED)
         session.calls[request.call] = None
         self._changed[session.id] = session
-        self._write(
+        self._batch.write(
             put(keys.call(request.call), records.submitted(request, self._at) | {"state": CallState.FAILED.value} | failure),
             ("RPUSH", keys.calls(session.id), request.call),
         )
         self._retire(session)
 
+    def _deadline_over(self, call: str) -> None:
+        request = self.graph.calls[call].request
+        error = DeadlineExceeded(f"{request.function} had not ended at its deadline.")
+        for output in request.outputs.values():
+            producer = self.graph.variables[output.variable].producer
+            if producer is not None:
+                self._fail(producer, error)
+
+    # Cancelling ----------------------------------------------------------------------------------
+
+    def _cancel_variable(self, request: CancelVariable) -> None:
+        variable = self.graph.variables.get(request.variable)
+        if variable is not None:
+            self._heard(request.session)
+            self._cancel(variable, "It was cancelled.")
+
+    def _cancel_session(self, request: CancelSession) -> None:
+        session = self.graph.sessions.get(request.session)
+        if session is None:
+            return  # it is over
+        for name in session.variables:
+            self._cancel(self.graph.variables[name], "Its session was cancelled.")
+        if session.state == SessionState.OPEN:
+            self._close(session)
+
+    def _cancel(self, variable: Variable, reason: str) -> None:
+        stack = [variable]
+        while stack:
+            ended = list(self._stop(stack.pop(), VariableState.CANCELLED, Cancelled(reason), reason))
+            stack.extend(self.graph.unneeded(ended))
+
+    def _stop(self, variable: Variable, state: VariableState, error: ParrotError, root: str) -> Iterator[Generation]:
+        """End a variable and all that depends on it, wherever the work on it has come to.
+
+        Yields:
+            The generations that would have made them.
+        """
+        for ended, producer in self.graph.end(variable, state, root):
+            said = error if ended is variable or state == VariableState.CANCELLED else UpstreamFailed(root)
+            self._end(ended, state, records.failure(said.code, str(said), self._at))
+            if producer is not None:
+                if engine := self.fleet.take(producer):
+                    self._batch.order(engine, Cancel(variable=ended.id, attempt=producer.attempt))
+                producer.call.failed |= state == VariableState.FAILED
+                producer.call.cancelled |= state == VariableState.CANCELLED
+                self._finished(producer.call)
+                yield producer
+
     # Generations ---------------------------------------------------------------------------------
 
     def _queue(self, generations: Iterable[Generation]) -> None:
         for generation in generations:
-            if generation.order == 0:
-                self._ready += 1
-                generation.order = self._ready
-            self.backlog.push(generation)
+            self.fleet.push(generation)
             self._queued.append(generation)
 
     def _note_queued(self) -> None:
         """Say of what became ready in this batch and found no engine that it waits."""
         for generation in self._queued:
-            if generation.engine:
+            if generation.engine or generation.ended:
                 continue
             request = generation.call.request
             why = f"waits for an engine with room that serves {request.model or 'any model'}"
-            self._write(
+            self._batch.write(
                 put(self._keys.call(request.call), {"state": CallState.QUEUED, "why": why}),
-                move(self._keys.variable(generation.variable), records.queued(why)),
+                move(self._keys.variable(generation.variable), records.queued(generation, why)),
             )
         self._queued.clear()
 
-    def _place(self) -> None:
-        """Give what is ready to engines, the least loaded first, as long as any has room."""
-        while True:
-            wanted = (engine for engine in self.engines.values() if self.backlog.serves(engine.about.model))
-            engine = least_loaded(wanted)
-            if engine is None:
-                return
-            model = engine.about.model
-            rivals = sum(other.about.model == model for other in self.engines.values()) - 1
-            self._give(self.backlog.pop(model), engine, explain(engine, rivals))
-
-    def _give(self, generation: Generation, engine: Engine, why: str) -> None:
-        batch, request = self._batch, generation.call.request
-        generation.attempt += 1
-        generation.engine = engine.id
-        generation.job = f"{batch.number}-{len(batch.jobs)}"
-        engine.holds[generation.variable] = generation
-        self._write(
+    def _send(self, generation: Generation, engine: Engine, why: str) -> None:
+        request = generation.call.request
+        generation.job = self._batch.order(engine.id, job_of(generation))
+        self._batch.write(
             move(self._keys.variable(generation.variable), records.placed(generation, why, self._at)),
             put(self._keys.call(request.call), {"state": CallState.PLACED, "engine": engine.id, "why": why}),
         )
-        batch.jobs.append((engine.id, generation.job, job_of(generation)))
 
     def _held(self, event: GenerationDone | GenerationFailed | GenerationReturned) -> Generation | None:
         """Take a generation from the engine that reports on it; None if the report is not about the current attempt."""
@@ -357,14 +519,8 @@ class Machine:
         generation = variable.producer if variable is not None else None
         if generation is None or generation.attempt != event.attempt or generation.engine != event.engine:
             return None
-        self._take(generation)
+        self.fleet.take(generation)
         return generation
-
-    def _take(self, generation: Generation) -> None:
-        engine = self.engines.get(generation.engine)
-        if engine is not None:
-            engine.holds.pop(generation.variable, None)
-        generation.engine = ""
 
     def _generation_done(self, event: GenerationDone) -> None:
         generation = self._held(event)
@@ -378,30 +534,24 @@ class Machine:
         if generation is None:
             return  # an attempt that is no longer ours
         error = from_wire(event.code, event.reason)
-        self._retry_or_fail(generation, error)
+        generation.errors += 1
+        # A fault of the engine says nothing of the call itself; every other error would come again.
+        if type(error) is EngineError and generation.errors < MAX_ERRORS:
+            self._queue([generation])
+        else:
+            self._fail(generation, error)
 
     def _generation_returned(self, event: GenerationReturned) -> None:
         generation = self._held(event)
         if generation is not None:
             self._queue([generation])
 
-    def _retry_or_fail(self, generation: Generation, error: ParrotError) -> None:
-        # An engine that broke or went away says nothing of the call itself; every other error would come again.
-        if type(error) in (EngineError, EngineLost) and generation.attempt < MAX_ATTEMPTS:
-            self._queue([generation])
-        else:
-            self._fail(self.graph.variables[generation.variable], error)
-
-    def _fail(self, variable: Variable, error: ParrotError) -> None:
+    def _fail(self, generation: Generation, error: ParrotError) -> None:
         root = str(error)
-        if variable.producer is not None and not isinstance(error, UpstreamFailed):
-            root = f"{variable.producer.call.request.function} could not make {variable.id}: {error}"
-        for failed, producer in self.graph.fail(variable, root):
-            reason = error if failed is variable else UpstreamFailed(root)
-            self._end(failed, VariableState.FAILED, records.failure(reason.code, str(reason), self._at))
-            if producer is not None:
-                producer.call.failed = True
-                self._finished(producer.call)
+        if not isinstance(error, UpstreamFailed):
+            root = f"{generation.call.request.function} could not make {generation.variable}: {error}"
+        for _ in self._stop(self.graph.variables[generation.variable], VariableState.FAILED, error, root):
+            pass
 
     def _finished(self, call: Call) -> None:
         """One more generation of a call has ended."""
@@ -410,45 +560,66 @@ class Machine:
             return
         session = self.graph.finish(call)
         self._changed[session.id] = session
-        self._write(put(self._keys.call(call.id), records.ended(call, self._at)), ("SREM", self._keys.active, call.id))
+        self.timers.drop(("deadline", call.id))
+        self._batch.write(put(self._keys.call(call.id), records.ended(call, self._at)), ("SREM", self._keys.active, call.id))
         self._retire(session)
 
     # Engines -------------------------------------------------------------------------------------
 
     def _engine_up(self, event: EngineUp) -> None:
-        engine = self.engines[event.engine] = Engine(event, self._now)
-        self._write(
+        if event.engine in self.fleet.engines:
+            return  # it repeats what it was not sure to have said
+        if event.previous is not None:
+            self._false_alarm(event.previous)
+        engine = self.fleet.engines[event.engine] = Engine(event)
+        self.timers.set(("lease", engine.id), self._now + self._limits.lease)
+        self._batch.write(
             ("SADD", self._keys.engines, event.engine),
             put(self._keys.engine(event.engine), records.engine(engine, self._at)),
         )
 
     def _engine_beat(self, event: EngineBeat) -> None:
-        engine = self.engines.get(event.engine)
-        if engine is None:
+        if event.engine not in self.fleet.engines:
             return  # it was given up; its attempts are fenced off and its stream is gone
-        engine.seen = self._now
-        self._write(put(self._keys.engine(engine.id), records.beat(event, self._at)))
+        self.timers.set(("lease", event.engine), self._now + self._limits.lease)
+        self._batch.write(put(self._keys.engine(event.engine), records.beat(event, self._at)))
 
     def _engine_down(self, event: EngineDown) -> None:
-        engine = self.engines.get(event.engine)
+        engine = self.fleet.engines.get(event.engine)
         if engine is not None:
-            self._lose(engine)
+            self._queue(self._lose(engine))
 
-    def _lose(self, engine: Engine) -> None:
-        """An engine is gone: what it held goes elsewhere."""
-        del self.engines[engine.id]
+    def _lease_over(self, name: str) -> None:
+        """An engine was silent for too long: it has died, of one of the calls that it held or of something else."""
+        engine = self.fleet.engines[name]
+        held = self._lose(engine)
+        for generation in held:
+            generation.deaths |= {name}
+            if generation.suspect and len(held) == 1 and len(generation.deaths) >= MAX_DEATHS:
+                self._poison(generation)
+            else:
+                self._queue([generation])
+
+    def _lose(self, engine: Engine) -> list[Generation]:
+        self.timers.drop(("lease", engine.id))
         self._batch.abandoned.append(engine.id)
-        self._write(("SREM", self._keys.engines, engine.id), ("DEL", self._keys.engine(engine.id)))
-        for generation in engine.holds.values():
-            generation.engine = ""
-            self._retry_or_fail(generation, EngineLost(f"The engine {engine.about.name} stopped answering."))
+        self._batch.write(("SREM", self._keys.engines, engine.id), ("DEL", self._keys.engine(engine.id)))
+        return self.fleet.lose(engine)
 
-    def _expire(self) -> None:
-        for engine in [engine for engine in self.engines.values() if engine.seen + self._limits.lease <= self._now]:
-            self._lose(engine)
-        for session in [s for s in self.graph.sessions.values() if s.expires is not None and s.expires <= self._now]:
-            self.graph.forget(session)
-            self._write(("ZREM", self._keys.sessions, session.id))
+    def _false_alarm(self, engine: str) -> None:
+        """An engine that was given up is alive: nobody killed it."""
+        for call in self.graph.calls.values():
+            for output in call.request.outputs.values():
+                producer = self.graph.variables[output.variable].producer
+                if producer is not None and engine in producer.deaths:
+                    producer.deaths -= {engine}
+                    self._batch.write(move(self._keys.variable(output.variable), records.suspicion(producer)))
+
+    def _poison(self, generation: Generation) -> None:
+        request, deaths = generation.call.request, sorted(generation.deaths)
+        error = PoisonCall(f"{len(deaths)} engines died while they ran it, the last one while it ran alone: {', '.join(deaths)}.")
+        self._batch.write(bury(self._keys.dead, self._keys.tasks, request.call, error, encode(request)))
+        self._fail(generation, error)
 
 
 def job_of(generation: Generation) -> Job:

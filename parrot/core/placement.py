@@ -16,11 +16,9 @@ class Engine:
     Attributes:
         about: what it said of itself when it came up.
         holds: the generations that it was given and that have not ended, by variable.
-        seen: when it was last heard of, in seconds since the epoch.
     """
 
     about: EngineUp
-    seen: float
     holds: dict[str, Generation] = field(default_factory=dict)
 
     @property
@@ -30,6 +28,10 @@ class Engine:
     @property
     def room(self) -> int:
         return self.about.capacity.running - len(self.holds)
+
+    @property
+    def holds_suspect(self) -> bool:
+        return len(self.holds) == 1 and any(generation.suspect for generation in self.holds.values())
 
     @property
     def load(self) -> float:

@@ -29,6 +29,7 @@ def opened(request: OpenSession, at: str) -> Fields:
     return {
         "name": request.name,
         "tenant": request.tenant,
+        "deadline": "" if request.deadline is None else clock(request.deadline),
         "labels": orjson.dumps(request.labels).decode(),
         "state": SessionState.OPEN,
         "opened": at,
@@ -90,9 +91,14 @@ def placed(generation: Generation, why: str, at: str) -> Fields:
     }
 
 
-def queued(why: str) -> Fields:
+def queued(generation: Generation, why: str) -> Fields:
     """A generation that waits for an engine."""
-    return {"state": VariableState.PENDING, "engine": "", "why": why}
+    return {"state": VariableState.PENDING, "engine": "", "why": why, "errors": str(generation.errors)} | suspicion(generation)
+
+
+def suspicion(generation: Generation) -> Fields:
+    """The engines that died while they held a generation."""
+    return {"deaths": " ".join(sorted(generation.deaths))}
 
 
 def failure(code: str, reason: str, at: str) -> Fields:
@@ -102,7 +108,8 @@ def failure(code: str, reason: str, at: str) -> Fields:
 
 def ended(call: Call, at: str) -> Fields:
     """A call whose generations have all ended."""
-    return {"state": CallState.FAILED if call.failed else CallState.DONE, "ended": at}
+    state = CallState.FAILED if call.failed else CallState.CANCELLED if call.cancelled else CallState.DONE
+    return {"state": state, "ended": at}
 
 
 def engine(up: Engine, at: str) -> Fields:

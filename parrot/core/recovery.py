@@ -5,17 +5,16 @@ from __future__ import annotations
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
 from parrot.core.graph import Session
-from parrot.core.lowering import lower
 from parrot.core.machine import Limits, Machine, job_of
 from parrot.core.placement import Engine
 from parrot.criteria import Criterion
 from parrot.wire.keys import Keys
 from parrot.wire.states import SessionState, VariableState
 from parrot.wire.to_core import EngineUp, SubmitCall
-from parrot.wire.to_engine import Job
+from parrot.wire.to_engine import Order
 
 
-def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float) -> tuple[Machine, list[tuple[str, str, Job]]]:
+def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float) -> tuple[Machine, list[tuple[str, str, Order]]]:
     """Build the machine as its predecessor's last commit left it.
 
     Args:
@@ -28,10 +27,11 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
         The machine, and the jobs that may not have been sent, in the order of their ids; sending one twice does no harm.
     """
     machine = Machine(keys, limits, first_batch=lead.batches + 1)
-    for name, record in found.engines.items():
-        machine.engines[name] = Engine(EngineUp.model_validate_json(record["about"]), now)
+    for record in found.engines.values():
+        machine.resume_engine(Engine(EngineUp.model_validate_json(record["about"])), now)
     for name, record in found.sessions.items():
-        machine.graph.sessions[name] = _session(name, record, found)
+        expires = record.get("expires")
+        machine.resume_session(_session(name, record, found), records.seconds(expires) if expires else None, now)
         for variable in found.variables[name]:
             _restore_variable(machine, name, variable, found.variable.get(variable))
     for record in sorted(found.active.values(), key=lambda record: record["submitted"]):
@@ -40,10 +40,10 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
 
 
 def _session(name: str, record: Record, found: Snapshot) -> Session:
-    session = Session(name, record["name"], SessionState(record["state"]))
+    deadline = record.get("deadline")
+    session = Session(name, record["name"], record["tenant"], SessionState(record["state"]))
+    session.deadline = records.seconds(deadline) if deadline else None
     session.calls = dict.fromkeys(found.calls[name])
-    if expires := record.get("expires"):
-        session.expires = records.seconds(expires)
     return session
 
 
@@ -58,14 +58,15 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
 
 
 def _restore_call(machine: Machine, request: SubmitCall, found: Snapshot) -> None:
-    session = machine.graph.sessions[request.session]
-    for generation in machine.graph.add(session, request, lower(request)):
+    for generation in machine.resume_call(request):
         record = found.variable[generation.variable]
-        state, attempt = VariableState(record["state"]), int(record["attempt"])
-        machine.resume(generation, state, attempt, record.get("engine", ""), record.get("job", ""))
+        generation.attempt = int(record["attempt"])
+        generation.errors = int(record.get("errors", "0"))
+        generation.deaths = frozenset(record.get("deaths", "").split())
+        machine.resume(generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
 
 
-def _unsent(machine: Machine) -> list[tuple[str, str, Job]]:
-    held = [generation for engine in machine.engines.values() for generation in engine.holds.values()]
+def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:
+    held = [generation for engine in machine.fleet.engines.values() for generation in engine.holds.values()]
     held.sort(key=lambda generation: [int(part) for part in generation.job.split("-")])
     return [(generation.engine, generation.job, job_of(generation)) for generation in held]

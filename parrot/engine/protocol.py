@@ -36,10 +36,15 @@ class Tokenizer(Protocol):
     def has_chat_template(self) -> bool: ...
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
-        """Token ids of a text by itself. With `special`, marks such as `<|im_start|>` become their own token; without, they are plain text."""
+        """Token ids of a text by itself, with nothing added. With `special`, marks such as `<|im_start|>` become their own
+        token; without, they are plain text."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str: ...
+
+    def start(self, empty: bool) -> list[int]:
+        """What a raw prompt begins with: the model's begin mark or nothing; for an `empty` prompt always something to go on from."""
+        ...
 
     def render(self, turns: Sequence[Turn], open_assistant: bool) -> str:
         """The chat template applied to turns; with `open_assistant` the last turn is an assistant's that goes on."""
@@ -54,12 +59,15 @@ class Chunk(NamedTuple):
         text: their text; concatenated over all chunks it is the whole output.
         finish_reason: `stop` or `length` in the last chunk, else None.
         cached_tokens: prompt tokens that were found in the KV cache; meaningful in the last chunk.
+        exact: whether all tokens together stand for all text; meaningful in the last chunk. False where a stop text or the
+            end cut a token in two: then the text is the value, and the tokens only say how many were generated.
     """
 
     tokens: tuple[int, ...]
     text: str
     finish_reason: str | None = None
     cached_tokens: int = 0
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

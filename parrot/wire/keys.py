@@ -20,6 +20,7 @@ key                                    type    what it holds
 `parrot:{cell}:active`                 set     ids of the calls that have not ended
 `parrot:{cell}:call:<id>`              hash    a call: function, state, times, where and why, request     (expires)
 `parrot:{cell}:var:<id>`               hash    a variable: state, value, attempt, engine, counts, times   (expires)
+`parrot:{cell}:var:<id>:tokens`        stream  tokens of a variable as they come, by sequence number      (expires)
 `parrot:{cell}:text:<hash>`            string  a long constant text, named by its content                 (expires)
 `parrot:{<engine id>}:jobs`            stream  jobs of one engine (`wire/to_engine.py`), deleted with it
 =====================================  ======  ==============================================================================
@@ -99,6 +100,9 @@ class Keys:
 
     def variable(self, variable: str) -> str:
         return f"{self.prefix}var:{variable}"
+
+    def tokens(self, variable: str) -> str:
+        return f"{self.prefix}var:{variable}:tokens"
 
     def text(self, digest: str) -> str:
         return f"{self.prefix}text:{digest}"

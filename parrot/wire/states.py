@@ -13,9 +13,10 @@ class VariableState(StrEnum):
     GENERATING = "generating"  # an engine has claimed it
     READY = "ready"  # it has its value, for good
     FAILED = "failed"  # it will never have a value; the error says why
+    CANCELLED = "cancelled"  # somebody wanted no value any more
 
 
-ENDED = frozenset({VariableState.READY, VariableState.FAILED})
+ENDED = frozenset({VariableState.READY, VariableState.FAILED, VariableState.CANCELLED})
 
 
 class CallState(StrEnum):
@@ -26,6 +27,7 @@ class CallState(StrEnum):
     PLACED = "placed"  # an engine has been sent the job
     DONE = "done"  # every output is ready
     FAILED = "failed"  # an output failed
+    CANCELLED = "cancelled"  # an output was cancelled, and none failed
 
 
 class SessionState(StrEnum):

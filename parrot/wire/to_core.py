@@ -21,12 +21,17 @@ Chat = Literal["auto", "off"]
 
 
 class OpenSession(Message):
-    """A new namespace for variables and calls."""
+    """A new namespace for variables and calls.
+
+    Attributes:
+        deadline: when all its calls must have ended, in seconds since the epoch.
+    """
 
     session: Id
     name: Name
     tenant: Name = "default"
     labels: dict[str, str] = Field(default_factory=dict)
+    deadline: float | None = None
 
 
 class CloseSession(Message):
@@ -75,6 +80,7 @@ class SubmitCall(Message):
         arguments: by slot name; names absent from `outputs` and present in the template.
         outputs: by slot name.
         model: the model that must serve it, or None for any.
+        deadline: when it must have ended, in seconds since the epoch.
     """
 
     session: Id
@@ -85,6 +91,7 @@ class SubmitCall(Message):
     outputs: dict[str, Output]
     model: str | None = None
     chat: Chat = "auto"
+    deadline: float | None = None
 
 
 class WantVariable(Message):
@@ -93,6 +100,19 @@ class WantVariable(Message):
     session: Id
     variable: Id
     criterion: Criterion
+
+
+class CancelVariable(Message):
+    """Nobody wants this variable any more, nor what depends on it, nor what was made for it alone."""
+
+    session: Id
+    variable: Id
+
+
+class CancelSession(Message):
+    """Nobody wants anything of this session that has not ended; it is closed."""
+
+    session: Id
 
 
 # Events: written by engine workers -------------------------------------------------------------
@@ -115,7 +135,11 @@ class Capacity(Message):
 
 
 class EngineUp(Message):
-    """An engine is ready for jobs on its stream. Its id is new at each start, since it starts with an empty cache."""
+    """An engine is ready for jobs on its stream. Its id is new at each start, since it starts with an empty cache.
+
+    Attributes:
+        previous: the id under which the same process was given up though it lived; its silence was a false alarm.
+    """
 
     engine: Id
     name: Name
@@ -125,6 +149,7 @@ class EngineUp(Message):
     host: str
     pid: int
     capacity: Capacity
+    previous: Id | None = None
 
 
 class EngineBeat(Message):
@@ -195,8 +220,8 @@ class GenerationReturned(Message):
     attempt: int
 
 
-Task = OpenSession | CloseSession | DeclareVariable | SetVariable | SubmitCall | WantVariable
+Task = OpenSession | CloseSession | DeclareVariable | SetVariable | SubmitCall | WantVariable | CancelVariable | CancelSession
 Event = EngineUp | EngineBeat | EngineDown | GenerationDone | GenerationFailed | GenerationReturned
 
-tasks: Door[Task] = Door(OpenSession, CloseSession, DeclareVariable, SetVariable, SubmitCall, WantVariable)
+tasks: Door[Task] = Door(OpenSession, CloseSession, DeclareVariable, SetVariable, SubmitCall, WantVariable, CancelVariable, CancelSession)
 events: Door[Event] = Door(EngineUp, EngineBeat, EngineDown, GenerationDone, GenerationFailed, GenerationReturned)

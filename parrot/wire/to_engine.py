@@ -44,4 +44,13 @@ class Job(Message):
     priority: int = 0
 
 
-jobs: Door[Job] = Door(Job)
+class Cancel(Message):
+    """Stop an attempt and free what it holds; nobody waits for an answer."""
+
+    variable: Id
+    attempt: int
+
+
+Order = Job | Cancel
+
+jobs: Door[Order] = Door(Job, Cancel)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from parrot.errors import ParrotError
 from parrot.wire.states import VariableState
@@ -36,16 +37,20 @@ def _flat(fields: Mapping[str, str]) -> list[str]:
     return [part for pair in fields.items() for part in pair]
 
 
-def bury(dead_key: str, stream: str, entry: str, error: ParrotError, fields: Mapping[bytes, bytes]) -> Op:
+def bury(dead_key: str, stream: str, entry: str, error: ParrotError, fields: Mapping[Any, Any]) -> Op:
     """Keep an entry that could not be understood among the dead letters.
 
     Args:
         dead_key: the dead-letter stream.
         stream, entry: where it was found.
         error: why it could not be understood.
-        fields: what it held, kept as JSON with bytes shown as text.
+        fields: what it held, as text or bytes; kept as JSON.
     """
-    shown = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()}
+    shown = {_shown(name): _shown(value) for name, value in fields.items()}
     body = json.dumps(shown, ensure_ascii=False)
     parts = ("stream", stream, "id", entry, "code", error.code, "reason", str(error), "entry", body)
     return ("XADD", dead_key, "MAXLEN", "~", DEAD_LETTERS, "*", *parts)
+
+
+def _shown(raw: str | bytes) -> str:
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw

@@ -4,7 +4,7 @@
 local answers = {}
 for i, claim in ipairs(cjson.decode(ARGV[2])) do
   local now = redis.call('HMGET', claim[1], 'attempt', 'state')
-  if now[1] == claim[2] and now[2] ~= 'ready' and now[2] ~= 'failed' then
+  if now[1] == claim[2] and (now[2] == 'pending' or now[2] == 'generating') then
     redis.call('HSET', claim[1], 'state', 'generating', 'started', ARGV[1])
     answers[i] = 1
   else

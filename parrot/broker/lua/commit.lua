@@ -9,7 +9,7 @@ end
 local batch = cjson.decode(ARGV[2])
 local function ended(key)
   local state = redis.call('HGET', key, 'state')
-  return state == 'ready' or state == 'failed'
+  return state == 'ready' or state == 'failed' or state == 'cancelled'
 end
 local refused = {}
 redis.call('HSET', KEYS[1], unpack(batch.position))

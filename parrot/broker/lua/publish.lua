@@ -7,7 +7,7 @@ local answers = {}
 for i, done in ipairs(cjson.decode(ARGV[3])) do
   local key, tokens = done[1], ARGV[3 + i]
   local now = redis.call('HMGET', key, 'attempt', 'state')
-  if now[1] == done[4] and now[2] ~= 'ready' and now[2] ~= 'failed' then
+  if now[1] == done[4] and (now[2] == 'pending' or now[2] == 'generating') then
     redis.call('HSET', key, 'state', 'ready', unpack(done, 6))
     if tokens ~= '' then redis.call('HSET', key, 'tokens', tokens) end
     redis.call('XADD', KEYS[1], '*', 'v', ARGV[1], 'kind', ARGV[2], 'body', done[5])

@@ -22,10 +22,11 @@ from parrot.wire.to_core import (
     Output,
     SubmitCall,
 )
-from parrot.wire.to_engine import Job
+from parrot.wire.to_engine import Job, Order
 from parrot.wire.to_ledger import Op
 
 KEYS = Keys("test")
+GREEDY = SamplingConfig(temperature=0)
 
 
 class Store:
@@ -43,7 +44,7 @@ class Store:
             getattr(self, f"_{name.lower()}")(key, *rest)
 
     def _ended(self, key: str) -> bool:
-        return self.hashes.get(key, {}).get("state") in ("ready", "failed")
+        return self.hashes.get(key, {}).get("state") in ("ready", "failed", "cancelled")
 
     def _hset(self, key: str, *flat: str) -> None:
         assert all(isinstance(part, str) for part in flat)
@@ -93,18 +94,18 @@ class Cell:
         self.store = Store()
         self.machine = Machine(KEYS, self.limits)
         self.now = 1_000_000.0
-        self.jobs: list[tuple[str, str, Job]] = []
+        self.jobs: list[tuple[str, str, Order]] = []
         self.batch = Batch(0)
 
     def tell(self, *messages: Any) -> Batch:
         self.batch = self.machine.handle(messages, self.now)
         self.store.apply(self.batch.operations)
-        self.jobs += self.batch.jobs
+        self.jobs += self.batch.orders
         return self.batch
 
     def take_jobs(self) -> list[Job]:
         jobs, self.jobs = self.jobs, []
-        return [job for _, _, job in jobs]
+        return [job for _, _, job in jobs if isinstance(job, Job)]
 
     def variable(self, name: str) -> dict[str, str]:
         return self.store.hashes[KEYS.variable(name)]
@@ -123,7 +124,7 @@ class Cell:
         self.store.streams.setdefault(KEYS.news(job.session), []).append({"variable": job.variable, "state": "ready"})
         return GenerationDone(engine=engine, variable=job.variable, attempt=job.attempt)
 
-    def restart(self) -> list[tuple[str, str, Job]]:
+    def restart(self) -> list[tuple[str, str, Order]]:
         """Replace the machine by one that is rebuilt from the store."""
         hashes, lists, sets = self.store.hashes, self.store.lists, self.store.sets
         sessions = list(sets.get(KEYS.sessions, {}))
@@ -175,7 +176,9 @@ def call(name: str, prompt: str, model: str | None = None, session: str = "s", *
         function=f"function_{name}",
         template=segments,
         arguments={slot: _argument(value) for slot, value in arguments.items()},
-        outputs={slot: Output(variable=f"{name}.{slot}", sampling=SamplingConfig(temperature=0)) for slot in slots if slot not in arguments},
+        outputs={
+            slot: Output(variable=f"{name}.{slot}", sampling=SamplingConfig(temperature=0)) for slot in slots if slot not in arguments
+        },
         model=model,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parrot.core.machine import MAX_ATTEMPTS, Limits
+from parrot.core.machine import MAX_ERRORS, Limits
 from parrot.criteria import LATENCY
 from parrot.wire.to_core import (
     Argument,
@@ -31,7 +31,7 @@ def test_a_call_without_inputs_is_placed_at_once(cell: Cell) -> None:
     assert (job.variable, job.attempt, job.prompt) == ("a.x", 1, [("text", "Say something: ")])
     assert cell.call("a")["state"] == "placed"
     assert cell.variable("a.x")["engine"] == "e1"
-    assert cell.variable("a.x")["why"] == "e1 runs 0 of 8, the only engine with room"
+    assert cell.variable("a.x")["why"] == "e1 runs 0 of 8, the only engine for m"
 
 
 def test_a_call_waits_until_its_input_is_published(cell: Cell) -> None:
@@ -150,7 +150,7 @@ def test_job_ids_grow_for_ever(cell: Cell) -> None:
 
 def test_an_engine_failure_is_tried_again_and_then_fails_the_call_and_its_descendants(cell: Cell) -> None:
     cell.tell(call("a", "A: {{x}}"), call("b", "{{i}} B: {{y}}", i="a.x"), call("c", "{{i}} C: {{z}}", i="b.y"))
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, MAX_ERRORS + 1):
         (job,) = cell.take_jobs()
         assert job.attempt == attempt
         cell.tell(GenerationFailed(engine="e1", variable="a.x", attempt=attempt, code="engine", reason="it broke"))
@@ -202,8 +202,8 @@ def test_a_silent_engine_is_given_up_when_its_lease_ends(cell: Cell) -> None:
     cell.tell(call("a", "A: {{x}}"))
     cell.now += 2.0
     cell.tell(EngineBeat(engine="e1", running=1))
-    assert cell.machine.deadline() == cell.now + 3.0
     cell.now += 2.9
+    assert cell.machine.deadline() <= cell.now + 0.1
     cell.tell()
     assert cell.batch.abandoned == []
     cell.now += 0.1
@@ -276,7 +276,8 @@ def test_results_of_a_closed_session_expire_with_every_key_of_it() -> None:
     cell.tell(cell.publish(*cell.take_jobs()))
     cell.tell(close_session())
     everything = {*cell.store.hashes, *cell.store.lists, *cell.store.streams} - {KEYS.engine("e1")}
-    assert set(cell.store.expiring) == everything
+    streams_of_tokens = {KEYS.tokens("v"), KEYS.tokens("a.x")}
+    assert set(cell.store.expiring) - streams_of_tokens == everything
     assert set(cell.store.expiring.values()) == {60}
     cell.now += 60
     cell.tell()

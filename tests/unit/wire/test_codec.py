@@ -39,6 +39,8 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                     model="m",
                     chat="off",
                 ),
+                to_core.CancelVariable(session="s-1", variable="c1.x"),
+                to_core.CancelSession(session="s-1"),
                 to_core.WantVariable(session="s-1", variable="c1.x", criterion=THROUGHPUT),
             ),
         ),
@@ -67,6 +69,7 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
         (
             to_engine.jobs,
             (
+                to_engine.Cancel(variable="c1.x", attempt=2),
                 to_engine.Job(
                     variable="c1.x",
                     attempt=2,

@@ -1,0 +1,1 @@
+"""Configuration of what stands around Parrot: Redis, Celery, Flower."""

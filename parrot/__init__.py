@@ -1,0 +1,61 @@
+"""Parrot serves LLM applications, not single prompts: write them as semantic functions over Semantic Variables.
+
+`import parrot as P` and `from parrot import P` give the same names.
+"""
+
+import parrot as P  # this module under its customary name, for sources that say `from parrot import P`
+from parrot.app.annotations import Input, Output
+from parrot.app.asynchronous import AsyncSession
+from parrot.app.conversation import Turn, assistant, system, user
+from parrot.app.function import SemanticFunction, semantic_function
+from parrot.app.synchronous import Session
+from parrot.app.variable import Variable
+from parrot.criteria import LATENCY, THROUGHPUT, Criterion
+from parrot.errors import (
+    BadSampling,
+    BrokerUnavailable,
+    CallError,
+    ConfigurationError,
+    ContextTooLong,
+    DefinitionError,
+    EngineError,
+    EngineLost,
+    GetTimeout,
+    ParrotError,
+    SessionError,
+    UpstreamFailed,
+    VariableError,
+)
+from parrot.sampling import SamplingConfig
+
+__all__ = [
+    "LATENCY",
+    "THROUGHPUT",
+    "AsyncSession",
+    "BadSampling",
+    "BrokerUnavailable",
+    "CallError",
+    "ConfigurationError",
+    "ContextTooLong",
+    "Criterion",
+    "DefinitionError",
+    "EngineError",
+    "EngineLost",
+    "GetTimeout",
+    "Input",
+    "Output",
+    "P",
+    "ParrotError",
+    "SamplingConfig",
+    "SemanticFunction",
+    "Session",
+    "SessionError",
+    "Turn",
+    "UpstreamFailed",
+    "Variable",
+    "VariableError",
+    "assistant",
+    "semantic_function",
+    "system",
+    "user",
+]

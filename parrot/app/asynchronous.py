@@ -1,0 +1,83 @@
+"""A session for async code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NoReturn, Self
+
+from parrot.app.outbox import Receipt, refused
+from parrot.app.session import BaseSession
+from parrot.app.variable import Variable
+from parrot.criteria import Criterion
+from parrot.errors import SessionError
+from parrot.wire.codec import Message
+
+
+class AsyncSession(BaseSession):
+    """A session for async code, entered with `async with`. Arguments and attributes as `parrot.app.session.BaseSession`.
+
+    A call returns its Variable at once; what was called is sent in order, many at a time. `await variable` waits for the value.
+    Leaving the block waits until all is acknowledged and closes the session; what was submitted goes on.
+    """
+
+    _loop: asyncio.AbstractEventLoop
+    _receipts: dict[Receipt, None]  # of what was submitted since the last flush, in order; without those that are acknowledged
+
+    async def __aenter__(self) -> Self:
+        self._loop, self._receipts = asyncio.get_running_loop(), {}
+        await self._open()
+        self._become_current()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._cease_to_be_current()
+        await self._close(self._take_leave(), in_peace=error is None)
+        if error is None:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Wait until Redis has acknowledged all that was submitted so far.
+
+        Raises:
+            BrokerUnavailable: it did not take some of it; the variables concerned raise the same.
+        """
+        receipts = list(self._receipts)
+        if receipts:
+            await asyncio.wait(receipts)
+        for receipt in receipts:
+            self._receipts.pop(receipt, None)
+        for receipt in receipts:
+            receipt.result()
+
+    def get_value(self, variable: Variable, criterion: Criterion | None, timeout: float | None) -> NoReturn:
+        raise SessionError(
+            f"The variable {variable.name!r} belongs to an AsyncSession, where get() would block the event loop. "
+            "Write `await variable`, or `await variable.aget(...)`."
+        )
+
+    async def await_value(self, variable: Variable, criterion: Criterion | None, timeout: float | None) -> str:
+        if self._line is not None:
+            self._check_loop()
+        return await self._value(variable, criterion, timeout)
+
+    def _send(self, message: Message, texts: Mapping[str, str]) -> Receipt:
+        line = self._open_line()
+        self._check_loop()
+        receipt = line.send(message, texts)
+        self._receipts[receipt] = None
+        receipt.add_done_callback(self._settle)
+        return receipt
+
+    def _settle(self, receipt: Receipt) -> None:
+        if not refused(receipt):
+            self._receipts.pop(receipt, None)
+
+    def _check_loop(self) -> None:
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None  # a thread without a loop; refused below
+        if here is not self._loop:
+            raise SessionError(f"The AsyncSession {self.id} belongs to another event loop or thread. Use it there, or a P.Session here.")

@@ -1,0 +1,138 @@
+"""From one call's arguments to the message that submits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from parrot.app.definition import Definition
+from parrot.app.ids import fresh, is_text
+from parrot.app.variable import Variable
+from parrot.broker.texts import LONG
+from parrot.errors import CallError, SessionError
+from parrot.template import Segment, trim
+from parrot.wire.keys import content_hash
+from parrot.wire.to_core import Argument, Output, SubmitCall
+
+if TYPE_CHECKING:
+    from parrot.app.session import BaseSession
+
+
+@dataclass(slots=True)
+class Constants:
+    """Constant texts of one call: long ones are named by their hash.
+
+    Attributes:
+        long: the texts that must be stored before the call is submitted, by hash.
+    """
+
+    long: dict[str, str] = field(default_factory=dict)
+
+    def named(self, text: str) -> str | None:
+        """The hash of a long text; None for one that travels as it is."""
+        if len(text) < LONG:
+            return None
+        digest = content_hash(text)
+        self.long[digest] = text
+        return digest
+
+
+def bind(definition: Definition, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+    """What was given for each parameter, defaults included.
+
+    Raises:
+        CallError: arguments that are missing, unknown or too many.
+    """
+    signature = definition.parameters.signature
+    if generated := [name for name in kwargs if name in definition.parameters.outputs]:
+        raise CallError(f"{generated[0]!r} is an output of {definition.name}: the call returns it. Do not pass it.")
+    if unknown := [name for name in kwargs if name not in signature.parameters]:
+        raise CallError(f"{definition.name} has no parameter {unknown[0]!r}. It takes {signature}.")
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise CallError(f"{definition.name}{signature} was called with other arguments: {error}.") from None
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def lower(definition: Definition, given: Mapping[str, object], session: BaseSession) -> tuple[SubmitCall, Mapping[str, str]]:
+    """Make the message of one call.
+
+    Args:
+        definition: the function.
+        given: what `bind` found.
+        session: the session that it is submitted to.
+
+    Returns:
+        The message, and the long constant texts that it names, by hash.
+
+    Raises:
+        CallError: an argument of the wrong type.
+        SessionError: a variable of another session.
+    """
+    parameters, constants = definition.parameters, Constants()
+    rendered = {name: _rendered(definition, name, given[name]) for name in parameters.values}
+    template = trim(_with_values(definition.segments, rendered), parameters.outputs)
+    inputs = {name: _checked(definition, name, given[name], session) for name in parameters.inputs}
+    call = fresh(definition.name)
+    message = SubmitCall(
+        session=session.id,
+        call=call,
+        function=definition.name,
+        template=[_segment(segment, constants) for segment in template],
+        arguments={name: _argument(value, constants) for name, value in inputs.items()},
+        outputs={name: Output(variable=f"{call}.{name}", sampling=sampling) for name, sampling in parameters.outputs.items()},
+        model=definition.model or session.model,
+        chat=definition.chat,
+    )
+    return message, constants.long
+
+
+def _with_values(segments: Sequence[Segment], rendered: Mapping[str, str]) -> list[Segment]:
+    filled = [
+        Segment("text", rendered[segment.value]) if segment.kind == "slot" and segment.value in rendered else segment
+        for segment in segments
+    ]
+    return [segment for segment in filled if segment.kind != "text" or segment.value]
+
+
+def _rendered(definition: Definition, name: str, value: object) -> str:
+    if isinstance(value, Variable):
+        raise CallError(f"{name!r} of {definition.name} is a Python value, but a Variable was passed. Annotate it with P.Input.")
+    return _readable(definition, name, str(value))
+
+
+def _checked(definition: Definition, name: str, value: object, session: BaseSession) -> Variable | str:
+    if isinstance(value, Variable):
+        if value.session is not session:
+            raise SessionError(
+                f"The input {name!r} of {definition.name} was given the variable {value.name!r} of another session, {value.session.id}. "
+                "Call it in that session, or pass the text that its get() returns."
+            )
+        return value
+    if isinstance(value, str):
+        return _readable(definition, name, value)
+    raise CallError(
+        f"The input {name!r} of {definition.name} takes a Variable or a str, not {type(value).__name__}. "
+        "Pass str(...), or annotate it with a Python type instead of P.Input."
+    )
+
+
+def _readable(definition: Definition, name: str, text: str) -> str:
+    if not is_text(text):
+        raise CallError(f"{name!r} of {definition.name} holds half of a surrogate pair, which no model can read. Remove it.")
+    return text
+
+
+def _segment(segment: Segment, constants: Constants) -> Segment:
+    digest = constants.named(segment.value) if segment.kind == "text" else None
+    return segment if digest is None else Segment("hash", digest)
+
+
+def _argument(value: Variable | str, constants: Constants) -> Argument:
+    if isinstance(value, Variable):
+        return Argument(variable=value.id)
+    digest = constants.named(value)
+    return Argument(text=value) if digest is None else Argument(hash=digest)

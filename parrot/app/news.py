@@ -1,0 +1,131 @@
+"""Waits for variables to end: one reader for all who wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from parrot.app.supervised import end, supervise
+from parrot.broker.streams import Entry
+from parrot.broker.variables import Outcome
+from parrot.errors import BrokerUnavailable, ParrotError, SessionError
+from parrot.wire.states import ENDED
+
+T = TypeVar("T")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while the broker is away
+PATIENCE = 60.0  # seconds
+
+Look = Callable[[Sequence[str]], Awaitable[list[Outcome]]]
+
+
+class News:
+    """The way in of one session. Used on its event loop only.
+
+    Who waits is entered first, then looked up, and the stream is read from its start: what ended before the look is
+    found by it, what ends later is on the stream ahead of the reader. So nothing is missed.
+
+    Args:
+        hear: the next entries of the session's news, from the start; blocks for a while when there are none.
+        look: where variables stand.
+        patience: seconds that those who set no timeout of their own wait for a broker that is away.
+    """
+
+    def __init__(self, hear: Callable[[], Awaitable[list[Entry]]], look: Look, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._hear = hear
+        self._look = look
+        self._waiting: dict[str, dict[asyncio.Future[Outcome], bool]] = {}
+        self._due: set[str] = set()
+        self._asked = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._hearing = False
+        self._dead: ParrotError | None = None
+
+    async def ended(self, variable: str, patient: bool) -> Outcome:
+        """Wait until a variable has ended.
+
+        Args:
+            variable: its id.
+            patient: the caller limits the time; without, a broker that stays away is an error after a minute.
+
+        Raises:
+            BrokerUnavailable: the broker stayed away.
+            ParrotError: the news cannot be read any more.
+        """
+        if self._dead:
+            raise self._dead
+        if not self._tasks:
+            self._tasks.append(supervise(self._look_up(), "news reader", self._die))
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(variable, {})[waiter] = patient
+        self._ask([variable])
+        try:
+            return await waiter
+        finally:
+            self._forget(variable, waiter)
+
+    async def stop(self) -> None:
+        """Hear no more; whoever still waits is told so."""
+        self._die(SessionError("The session was closed while a value was waited for. It goes on in the cell: call get() again."))
+        while self._tasks:
+            await end(self._tasks.pop())
+
+    async def _look_up(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            asked, self._due = list(self._due), set()
+            outcomes = await self._until_it_answers(partial(self._look, asked))
+            for variable, outcome in zip(asked, outcomes, strict=True):
+                if outcome.state in ENDED:
+                    self._tell(variable, outcome)
+            if self._waiting and not self._hearing:
+                self._hearing = True
+                self._tasks.append(supervise(self._hear_all(), "news reader", self._die))
+
+    async def _hear_all(self) -> None:
+        while True:
+            entries = await self._until_it_answers(self._hear)
+            self._ask(entry.fields.get(b"variable", b"").decode() for entry in entries)
+
+    def _ask(self, variables: Iterable[str]) -> None:
+        if wanted := self._waiting.keys() & set(variables):
+            self._due |= wanted
+            self._asked.set()
+
+    def _tell(self, variable: str, outcome: Outcome) -> None:
+        for waiter in self._waiting.get(variable, ()):
+            if not waiter.done():
+                waiter.set_result(outcome)
+
+    def _forget(self, variable: str, waiter: asyncio.Future[Outcome]) -> None:
+        waiters = self._waiting[variable]
+        del waiters[waiter]
+        if not waiters:
+            del self._waiting[variable]
+
+    async def _until_it_answers(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        pause, began = _FIRST_PAUSE, loop.time()
+        while True:
+            try:
+                return await attempt()
+            except BrokerUnavailable as error:
+                # Whoever set a timeout waits on until then; the others are told after a while.
+                if loop.time() - began > self._patience:
+                    self._fail(error, even_the_patient=False)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _die(self, death: ParrotError) -> None:
+        self._dead = death
+        self._fail(death, even_the_patient=True)
+
+    def _fail(self, error: ParrotError, even_the_patient: bool) -> None:
+        for waiters in self._waiting.values():
+            for waiter, patient in waiters.items():
+                if not waiter.done() and (even_the_patient or not patient):
+                    waiter.set_exception(error)

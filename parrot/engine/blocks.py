@@ -1,0 +1,107 @@
+"""KV blocks of a simulated engine: which are in use, and which are kept in case a prompt begins the same way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parrot.errors import EngineError
+
+
+def block_names(tokens: Sequence[int], size: int) -> list[int]:
+    """The names of the full blocks of a prompt; equal prefixes have equal names.
+
+    Args:
+        tokens: the prompt.
+        size: tokens of one block.
+    """
+    names: list[int] = []
+    name = 0
+    for end in range(size, len(tokens) + 1, size):
+        name = hash((name, *tokens[end - size : end]))  # hashes of integers are the same in every process
+        names.append(name)
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Blocks that one sequence uses.
+
+    Attributes:
+        shared: names of the full blocks of its prompt, which others may use as well.
+        private: how many blocks it has besides.
+        hits: how many of `shared`, from the start, were there already.
+    """
+
+    shared: Sequence[int]
+    private: int
+    hits: int
+
+
+class BlockCache:
+    """Blocks in use are counted; blocks that nobody uses are kept until room is needed, the least recently used go first.
+
+    Args:
+        capacity: how many blocks there are.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._users: dict[int, int] = {}
+        self._kept: dict[int, None] = {}  # in the order in which they are given up
+        self._private = 0
+
+    @property
+    def used(self) -> int:
+        """Blocks that sequences hold now."""
+        return len(self._users) + self._private
+
+    def acquire(self, shared: Sequence[int], private: int) -> Hold | None:
+        """Take blocks for a sequence; None, and nothing taken, if there are not enough.
+
+        Args:
+            shared: names of the full blocks of its prompt, in order.
+            private: blocks for the rest of the prompt and the output.
+        """
+        if self.used + private + sum(name not in self._users for name in shared) > self.capacity:
+            return None
+        hits = next((i for i, name in enumerate(shared) if name not in self._users and name not in self._kept), len(shared))
+        for name in shared:
+            self._users[name] = self._users.get(name, 0) + 1
+            self._kept.pop(name, None)
+        self._private += private
+        self._give_up()
+        return Hold(shared, private, hits)
+
+    def release(self, hold: Hold, made: Sequence[int] = ()) -> None:
+        """Give the blocks of a sequence back.
+
+        Args:
+            hold: what `acquire` gave.
+            made: names of the full blocks that its output filled, kept like those of the prompt.
+        """
+        self._private -= hold.private
+        for name in reversed((*hold.shared, *made)):  # ends of prompts are given up before their starts
+            users = self._users.get(name, 0) - 1
+            if users > 0:
+                self._users[name] = users
+            else:
+                self._users.pop(name, None)
+                self._kept.pop(name, None)
+                self._kept[name] = None
+        self._give_up()
+
+    def _give_up(self) -> None:
+        while len(self._kept) > self.capacity - self.used:
+            del self._kept[next(iter(self._kept))]
+
+    def check(self) -> None:
+        """Recount: nothing is counted twice, and no more blocks are in use than there are.
+
+        Raises:
+            EngineError: the books do not agree.
+        """
+        if self.used + len(self._kept) > self.capacity or self._private < 0 or min(self._users.values(), default=1) < 1:
+            raise EngineError(f"Of {self.capacity} blocks, {self.used} are in use and {len(self._kept)} are kept.")
+        if both := self._users.keys() & self._kept.keys():
+            raise EngineError(f"The block {both.pop()} is in use and given up at once.")

@@ -1,0 +1,295 @@
+"""Engine workers as they are run: real Celery worker processes, with the simulated engine. The tests play ServeCore."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from parrot.config import load
+from parrot.sampling import SamplingConfig
+from parrot.wire.codec import encode
+from parrot.wire.keys import Keys
+from parrot.wire.to_engine import Job, Piece
+from workers.engine import worker_argv
+
+KEYS = Keys("main")
+ROOT = Path(__file__).parents[2]
+NODE = re.compile(r"^sim-0@")
+
+
+class Process:
+    """A process with its log."""
+
+    def __init__(self, argv: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self, timeout: float = 30) -> int:
+        """Its exit status, once it has one."""
+        return await asyncio.to_thread(self._process.wait, timeout)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def process(argv: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Process]:
+    """A process that does not outlive the test; its log is shown if the test fails."""
+    started = Process(argv, environment, log)
+    try:
+        yield started
+    finally:
+        started.kill()
+        print(log.read_text())
+
+
+def environment(redis_url: str, **settings: str) -> dict[str, str]:
+    chosen = {"redis_url": redis_url, "engine": "simulated", "engine_name": "sim-0", "simulated_speed": "20", "beat_seconds": "0.2"}
+    return {f"PARROT_{name.upper()}": value for name, value in (chosen | settings).items()}
+
+
+@contextmanager
+def worker(redis_url: str, log: Path, **settings: str) -> Iterator[Process]:
+    with process(worker_argv(load(engine_name="sim-0")), environment(redis_url, **settings), log) as started:
+        yield started
+
+
+class Core:
+    """ServeCore, as far as a worker sees it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._placed = 0
+        self.engine = ""
+
+    async def events(self, kind: str) -> list[dict[str, Any]]:
+        return [json.loads(fields[b"body"]) for _, fields in await self._redis.xrange(KEYS.events) if fields[b"kind"] == kind.encode()]
+
+    async def until_up(self) -> None:
+        await until(lambda: self.events("EngineUp"), 30)
+        self.engine = (await self.events("EngineUp"))[-1]["engine"]
+
+    async def place(self, length: int = 8, attempt: int = 1) -> str:
+        """Give the engine one more job; the id of its variable."""
+        self._placed += 1
+        variable = f"v{self._placed}"
+        await self._redis.hset(KEYS.variable(variable), mapping={"state": "pending", "attempt": str(attempt), "call": "c"})  # type: ignore[misc]
+        job = Job(
+            variable=variable,
+            attempt=attempt,
+            session="s-1",
+            call="c",
+            function="summarize",
+            output="summary",
+            prompt=[Piece("text", f"Number {self._placed}")],
+            sampling=SamplingConfig(temperature=0, max_gen_length=length, ignore_tokenizer_eos=True),
+        )
+        await self._redis.xadd(KEYS.jobs(self.engine), encode(job), id=f"1-{self._placed}", nomkstream=True)  # type: ignore[arg-type]
+        return variable
+
+    async def state(self, variable: str) -> str:
+        raw: bytes = await self._redis.hget(KEYS.variable(variable), "state")  # type: ignore[misc]
+        return raw.decode()
+
+    async def until_state(self, variable: str, state: str) -> None:
+        async def is_so() -> bool:
+            return await self.state(variable) == state
+
+        await until(is_so)
+
+
+async def until(truth: Callable[[], Awaitable[object]], timeout: float = 15) -> None:
+    async with asyncio.timeout(timeout):
+        while not await truth():
+            await asyncio.sleep(0.05)
+
+
+async def inspect(redis_url: str, command: str) -> Any:
+    """What the one worker answers to `celery inspect`."""
+    argv = [sys.executable, "-m", "celery", "-A", "workers.engine", "inspect", command, "--json", "--timeout", "5"]
+    asked = await asyncio.create_subprocess_exec(
+        *argv, cwd=ROOT, env={**os.environ, **environment(redis_url)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await asked.communicate()
+    assert asked.returncode == 0, err.decode()
+    ((node, answer),) = json.loads(out).items()
+    assert NODE.match(node)
+    return answer
+
+
+@pytest.fixture
+async def core(real_redis: Redis) -> AsyncIterator[Core]:
+    yield Core(real_redis)
+
+
+async def test_it_generates_and_says_over_celery_what_it_does(core: Core, redis_url: str, tmp_path: Path) -> None:
+    with worker(redis_url, tmp_path / "worker.log"):
+        await core.until_up()
+        done, long = await core.place(), await core.place(length=3000)
+        await core.until_state(done, "ready")
+        await core.until_state(long, "generating")
+        load, running, queues = await asyncio.gather(
+            *(inspect(redis_url, what) for what in ("parrot_load", "parrot_running", "active_queues"))
+        )
+        assert (load["engine"], load["name"], load["kind"], load["state"]) == (core.engine, "sim-0", "simulated", "running")
+        assert (load["running"], load["waiting"], load["generations"], load["tokens_out"]) == (1, 0, 1, 8)
+        assert load["busy_seconds"] > 0
+        (one,) = running
+        assert (one["variable"], one["attempt"], one["function"], one["session"]) == (long, 1, "summarize", "s-1")
+        assert one["seconds"] > 0
+        assert [queue["name"] for queue in queues] == ["parrot.engine.sim-0"]
+
+
+async def test_sigterm_finishes_what_runs_hands_back_the_rest_and_leaves_cleanly(
+    core: Core, redis_url: str, tmp_path: Path, real_redis: Redis
+) -> None:
+    with worker(redis_url, tmp_path / "worker.log", max_running="1") as process:
+        await core.until_up()
+        runs, waits = await core.place(length=600), await core.place()  # about 2 s
+        await core.until_state(runs, "generating")
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+    assert await core.state(runs) == "ready"
+    assert [(event["variable"], event["attempt"]) for event in await core.events("GenerationReturned")] == [(waits, 1)]
+    assert len(await core.events("EngineDown")) == 1
+    assert not await real_redis.exists(KEYS.jobs(core.engine))
+
+
+async def test_sigterm_hands_back_what_takes_too_long(core: Core, redis_url: str, tmp_path: Path) -> None:
+    with worker(redis_url, tmp_path / "worker.log", drain_seconds="0.2") as process:
+        await core.until_up()
+        variable = await core.place(length=3000)
+        await core.until_state(variable, "generating")
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 0
+    assert [event["variable"] for event in await core.events("GenerationReturned")] == [variable]
+
+
+async def test_a_worker_whose_engine_cannot_work_exits_with_an_error_and_a_sentence(redis_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    with worker(redis_url, log, engine="vllm", model=str(tmp_path / "no-model-here")) as process:
+        assert await process.ended(60) == 1
+    assert "no-model-here" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+async def test_an_engine_that_was_given_up_comes_back_under_a_new_id(core: Core, redis_url: str, tmp_path: Path, real_redis: Redis) -> None:
+    with worker(redis_url, tmp_path / "worker.log"):
+        await core.until_up()
+        before = core.engine
+        await real_redis.delete(KEYS.jobs(before))
+
+        async def is_back() -> bool:
+            return len(await core.events("EngineUp")) == 2
+
+        await until(is_back)
+        await core.until_up()
+        assert core.engine != before
+        assert (await core.events("EngineUp"))[1]["previous"] == before
+        await core.until_state(await core.place(), "ready")
+
+
+async def test_flower_shows_the_worker_and_each_generation_as_a_task(core: Core, redis_url: str, tmp_path: Path) -> None:
+    broker = {"CELERY_BROKER_URL": load(redis_url=redis_url).celery_broker, "FLOWER_BASIC_AUTH": "me:secret"}
+    config = ROOT / "broker_configs" / "flowerconfig.py"
+    argv = [sys.executable, "-m", "celery", "flower", f"--conf={config}", "--address=127.0.0.1", "--port=0"]
+    with process(argv, broker, tmp_path / "flower.log") as flower, worker(redis_url, tmp_path / "worker.log") as process_:
+        ask = Flower(await flower_url(flower.log))
+        await core.until_up()
+        await until(lambda: ask.workers(), 20)
+        variables = [await core.place() for _ in range(3)]
+        for variable in variables:
+            await core.until_state(variable, "ready")
+        uuid = f"{variables[0]}:1"
+
+        async def all_succeeded() -> bool:
+            tasks = await ask.tasks()
+            return [task["state"] for task in tasks.values()] == ["SUCCESS"] * 3
+
+        await until(all_succeeded)
+        task = (await ask.tasks())[uuid]
+        assert task["name"] == "parrot.generate"
+        assert task["kwargs"] == f"{{'session': 's-1', 'function': 'summarize', 'output': 'summary', 'variable': '{variables[0]}'}}"
+        assert len(task["result"]) > 10
+        assert task["runtime"] > 0
+        assert task["received"] <= task["started"] <= task["succeeded"]
+        assert NODE.match(task["worker"])
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            await asyncio.to_thread(urllib.request.urlopen, f"{ask.url}/api/tasks")
+
+        last = await core.place(length=600)  # still runs when the worker is told to end: its end is seen all the same
+        await core.until_state(last, "generating")
+        process_.signal(signal.SIGTERM)
+        await process_.ended()
+
+        async def last_succeeded() -> bool:
+            return bool((await ask.tasks())[f"{last}:1"]["state"] == "SUCCESS")
+
+        await until(last_succeeded)
+
+
+def test_flower_does_not_start_without_a_password(tmp_path: Path) -> None:
+    argv = [sys.executable, str(ROOT / "broker_configs" / "flowerconfig.py")]
+    for given in ({}, {"FLOWER_BASIC_AUTH": "me:"}):
+        clean = {name: value for name, value in os.environ.items() if name != "FLOWER_BASIC_AUTH"}
+        refused = subprocess.run(argv, env=clean | given, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "Set FLOWER_BASIC_AUTH" in refused.stderr
+
+
+async def flower_url(log: Path) -> str:
+    """Where Flower listens, once it says so."""
+
+    async def said() -> bool:
+        return "Visit me at" in log.read_text()
+
+    await until(said, 30)
+    found = re.search(r"Visit me at (http://[\d.:]+)", log.read_text())
+    assert found is not None
+    return found.group(1)
+
+
+class Flower:
+    """Flower's API, as somebody with the password."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def tasks(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self._ask("/api/tasks?taskname=parrot.generate")
+        return found
+
+    async def workers(self) -> list[str]:
+        """The workers that are online."""
+        found: dict[str, bool] = await self._ask("/api/workers?status=1")
+        return [name for name, online in found.items() if online and NODE.match(name)]
+
+    async def _ask(self, path: str) -> Any:
+        token = base64.b64encode(b"me:secret").decode()
+        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Basic {token}"})
+
+        def answer() -> Any:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return json.loads(reply.read())
+
+        return await asyncio.to_thread(answer)

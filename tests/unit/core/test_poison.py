@@ -1,0 +1,100 @@
+"""Engine deaths are pinned on the call that causes them, not on its neighbours."""
+
+from __future__ import annotations
+
+import pytest
+
+from parrot.core.machine import MAX_DEATHS
+from parrot.wire.to_core import EngineBeat, EngineDown
+from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
+
+
+@pytest.fixture
+def cell() -> Cell:
+    cell = Cell()
+    cell.tell(open_session(), engine_up())
+    return cell
+
+
+def die(cell: Cell, engine: str) -> None:
+    """An engine falls silent while all others are heard."""
+    cell.now += 3.0
+    cell.tell(*(EngineBeat(engine=name) for name in cell.machine.fleet.engines if name != engine))
+
+
+def test_a_call_that_kills_its_engines_is_given_up_and_its_neighbours_are_not(cell: Cell) -> None:
+    cell.tell(call("poison", "P: {{x}}"), *(call(f"c{i}", "A: {{x}}") for i in range(3)))
+    deaths = 0
+    while cell.call("poison")["state"] != "failed":
+        (engine,) = cell.machine.fleet.engines
+        jobs = cell.take_jobs()
+        if any(job.call == "poison" for job in jobs):
+            die(cell, engine)
+            deaths += 1
+            cell.tell(engine_up(f"dead-{deaths}"))
+        else:
+            cell.tell(*(cell.publish(job, engine) for job in jobs))
+    assert deaths == MAX_DEATHS
+    assert cell.variable("poison.x")["error_code"] == "poison"
+    (letter,) = cell.store.streams[KEYS.dead]
+    assert letter["code"] == "poison"
+    assert "function_poison" in letter["entry"]
+    while jobs := cell.take_jobs():
+        cell.tell(*(cell.publish(job, cell.variable(job.variable)["engine"]) for job in jobs))
+    assert [cell.call(f"c{i}")["state"] for i in range(3)] == ["done"] * 3
+
+
+def test_a_suspect_runs_alone(cell: Cell) -> None:
+    cell.tell(*(call(f"c{i}", "A: {{x}}") for i in range(2)))
+    for number in (2, 3):
+        die(cell, f"e{number - 1}")
+        cell.tell(engine_up(f"e{number}"))
+    suspect = cell.take_jobs()[-1]
+    cell.tell(call("young", "A: {{x}}"))
+    assert cell.take_jobs() == []
+    assert "runs nothing else" in cell.variable(suspect.variable)["why"]
+    cell.tell(cell.publish(suspect, "e3"))
+    (other,) = cell.take_jobs()
+    assert {suspect.call, other.call} == {"c0", "c1"}
+
+
+def test_suspects_are_not_starved_by_others(cell: Cell) -> None:
+    cell.tell(call("c0", "A: {{x}}"))
+    die(cell, "e1")
+    cell.tell(engine_up("e2"))
+    die(cell, "e2")
+    cell.tell(engine_up("busy"), *(call(f"n{i}", "A: {{x}}") for i in range(8)))
+    assert cell.variable("c0.x")["engine"] == "busy"
+
+
+def test_an_engine_for_which_a_suspect_waits_takes_nothing_more(cell: Cell) -> None:
+    cell.tell(engine_up("e2", running=1, model="other"), call("c0", "A: {{x}}", model="m"))
+    die(cell, "e1")
+    cell.tell(engine_up("e3"))
+    die(cell, "e3")
+    cell.take_jobs()
+    cell.tell(engine_up("e4"))
+    (suspect,) = cell.take_jobs()
+    cell.tell(call("c1", "A: {{x}}", model="m"))
+    assert cell.take_jobs() == []
+    cell.tell(cell.publish(suspect, "e4"))
+    assert [job.call for job in cell.take_jobs()] == ["c1"]
+
+
+def test_a_drain_or_a_false_alarm_does_not_count_as_a_death(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    die(cell, "e1")
+    assert cell.variable("a.x")["deaths"] == "e1"
+    cell.tell(engine_up("e2").model_copy(update={"previous": "e1"}))
+    assert cell.variable("a.x")["deaths"] == ""
+    cell.tell(EngineDown(engine="e2"))
+    assert cell.variable("a.x")["deaths"] == ""
+
+
+def test_suspicion_survives_a_restart(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    for number in range(2, 2 + MAX_DEATHS):
+        die(cell, f"e{number - 1}")
+        cell.restart()
+        cell.tell(engine_up(f"e{number}"))
+    assert cell.variable("a.x")["error_code"] == "poison"

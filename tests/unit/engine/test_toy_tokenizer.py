@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from parrot.engine.toy_tokenizer import ToyTokenizer
+
+
+@pytest.mark.parametrize("text", ["", "a", "four", "fives", "Grüße, 世界! 🦜", "line\nline\t"])
+def test_every_text_survives_the_way_there_and_back(text: str) -> None:
+    tokenizer = ToyTokenizer()
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_segments_are_tokenised_by_themselves_and_still_read_as_one_text() -> None:
+    tokenizer = ToyTokenizer()
+    assert tokenizer.decode(tokenizer.encode("Hello") + tokenizer.encode(", you")) == "Hello, you"
+
+
+def test_an_empty_prompt_has_something_to_go_on_from() -> None:
+    assert ToyTokenizer().start(empty=True)
+    assert not ToyTokenizer().start(empty=False)

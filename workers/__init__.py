@@ -1,0 +1,1 @@
+"""Processes: Celery workers that host Parrot's engines. See README.md."""
