@@ -23,7 +23,7 @@ app.conf.update(
 _MARKS = Path(os.environ.get("BENCH_MARKS", os.devnull))
 
 
-@app.task(name="bench.step")
+@app.task(name="bench.step")  # type: ignore[untyped-decorator]
 def step(text: str, chain: int, place: int, last: bool) -> str:
     """One link of a chain: notes when it began and when its value was ready."""
     began = time.monotonic_ns()

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -68,7 +68,7 @@ def figures(hops_ns: list[int], began_ns: int, ended_ns: int) -> Figures:
 
 
 @P.semantic_function()
-def step(text: P.Input, result: P.Output(P.SamplingConfig(temperature=0, max_gen_length=1))):  # type: ignore[valid-type]
+def step(text: Annotated[str, P.Input], result: Annotated[str, P.Output(P.SamplingConfig(temperature=0, max_gen_length=1))]) -> None:
     """{{text}} goes on: {{result}}"""
 
 
@@ -86,7 +86,7 @@ async def submit_and_wait(url: str, shape: Shape) -> None:
                 ends.append(last)
             await session.flush()
             deadline = time.monotonic() + PATIENCE
-            while int(await redis.hget(Keys().session(session.id), "calls") or 0) < shape.chains * shape.length:  # type: ignore[misc]
+            while int(await redis.hget(Keys().session(session.id), "calls") or 0) < shape.chains * shape.length:
                 if time.monotonic() > deadline:
                     raise TimeoutError("ServeCore did not take the calls in.")
                 await asyncio.sleep(0.05)
@@ -129,7 +129,7 @@ async def _follows(url: str) -> dict[str, str]:
     try:
         producers = {}
         async for key in redis.scan_iter(match=f"{Keys().call('')}*", count=1000):
-            request = json.loads(await redis.hget(key, "request") or b"{}")  # type: ignore[misc]
+            request = json.loads(await redis.hget(key, "request") or b"{}")
             producers[request["outputs"]["result"]["variable"]] = request["arguments"]["text"]["variable"]
         return producers
     finally:

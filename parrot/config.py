@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         lease_seconds: an engine that was silent for longer is given up.
         beat_seconds: how often an engine reports.
         result_seconds: how long results live after their session was closed and all ended.
+        idle_seconds: an open session of which nothing was heard for so long is closed.
+        max_active: calls under way in the cell, beyond which apps are refused.
+        max_tenant_active: calls under way of one tenant.
+        max_session_calls: calls of one session.
+        max_depth: generations one after the other.
         drain_seconds: how long a stopping worker lets generations finish before it hands them back.
     """
 
@@ -64,6 +69,11 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=3.0, gt=0)
     beat_seconds: float = Field(default=1.0, gt=0)
     result_seconds: int = Field(default=3600, ge=1)
+    idle_seconds: float = Field(default=24 * 3600.0, gt=0)
+    max_active: int = Field(default=100_000, ge=1)
+    max_tenant_active: int = Field(default=50_000, ge=1)
+    max_session_calls: int = Field(default=50_000, ge=1)
+    max_depth: int = Field(default=10_000, ge=1)
     drain_seconds: float = Field(default=20.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

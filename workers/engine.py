@@ -78,7 +78,7 @@ class EngineHost(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def close(self, worker: Any) -> None:
         """The first that happens when the worker stops; Celery's event dispatcher still lives."""
-        cold = celery_state.should_terminate not in (None, False)
+        cold = celery_state.should_terminate is not None and celery_state.should_terminate is not False
         self.engine.stop(0.0 if cold else self._settings.drain_seconds)
         self._events.close()
 

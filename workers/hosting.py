@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
@@ -121,6 +122,7 @@ class EngineThread:
         self._loop = asyncio.get_running_loop()
         try:
             await self._engine.start()
+            _spare_the_collector()
             while self.state != "draining":
                 await self._serve()
         finally:
@@ -153,6 +155,13 @@ class EngineThread:
             self._runner.stop(drain_seconds)
         elif loading and self._work is not None:
             self._work.cancel()
+
+
+def _spare_the_collector() -> None:
+    """Jobs come by the hundreds and live shortly: at Python's default, looking for cycles among them takes a quarter of their time."""
+    gc.collect()
+    gc.freeze()  # what is loaded stays
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _engine(settings: Settings) -> Engine:

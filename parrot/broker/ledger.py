@@ -15,7 +15,6 @@ import orjson
 from redis.asyncio import Redis
 
 from parrot.broker.scripts import run
-from parrot.broker.streams import START
 from parrot.errors import NotLeader
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
@@ -65,17 +64,23 @@ class Ledger:
         self._keys = keys
         self._epoch = 0
 
-    async def lead(self, leader: str) -> Lead:
-        """Begin a new epoch; whoever led before can commit nothing from here on."""
+    async def lead(self, leader: str, lease: float) -> Lead | float:
+        """Begin a new epoch, unless somebody leads; whoever led before can commit nothing from here on.
+
+        Args:
+            leader: name of the candidate, for people.
+            lease: in seconds; to be renewed with a `Renewal`.
+
+        Returns:
+            The lead, or for how many seconds the lease of the present leader still runs.
+        """
         keys = self._keys
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hincrby(keys.core, "epoch", 1)
-        pipe.hset(keys.core, "leader", leader)
-        pipe.hmget(keys.core, ["tasks", "events", "batches"])
-        epoch, _, (tasks, events, batches) = await pipe.execute()
+        epoch, *rest = await run(self._redis, "lead", [keys.core, keys.leader], leader, int(lease * 1000))
+        if epoch == 0:
+            return float(rest[0]) / 1000
         self._epoch = epoch
-        cursors = {keys.tasks: (tasks or START.encode()).decode(), keys.events: (events or START.encode()).decode()}
-        return Lead(epoch, cursors, int(batches or 0))
+        tasks, events, batches = (raw.decode() for raw in rest)
+        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches))
 
     async def commit(self, cursors: Mapping[str, str], batches: int, operations: Sequence[Op]) -> list[int]:
         """Write a batch: operations, read cursors and batch number together.

@@ -16,6 +16,9 @@ from parrot.cli import signals
 from parrot.cli.options import Engine, Model, RedisUrl
 from parrot.config import Settings, load
 
+# Engines do not listen to each other, and come up a second sooner without gossip and mingle. See workers/engine.py.
+_CELERY = ("-m", "celery", "-q", "-A", "workers.engine", "worker", "-P", "solo", "--without-gossip", "--without-mingle")
+
 
 def worker(
     engine: Engine = None,
@@ -37,8 +40,7 @@ def worker(
     tell = structlog.get_logger("parrot.worker").warning
     if not signals.run(_reached(settings, tell), stopped=False):
         return
-    argv = [sys.executable, "-m", "celery", "-A", "workers.engine", "worker", "-P", "solo"]
-    os.execve(argv[0], argv, {**os.environ, **_environment(settings)})  # noqa: S606 - our own program and arguments
+    os.execve(sys.executable, [sys.executable, *_CELERY], {**os.environ, **_environment(settings)})  # noqa: S606 - our own program and arguments
 
 
 async def _reached(settings: Settings, tell: Callable[[str], object]) -> bool:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 import structlog
 
 from parrot.broker.connection import connect, in_sentences, without_password
-from parrot.broker.ledger import Ledger
+from parrot.broker.ledger import Lead, Ledger
+from parrot.broker.renewal import Renewal
 from parrot.broker.streams import Entry, StreamReader
 from parrot.config import Settings
 from parrot.core.history import History
 from parrot.core.machine import Batch, Limits, Machine
 from parrot.core.recovery import rebuild
-from parrot.errors import BrokerUnavailable, MessageError
+from parrot.errors import BrokerUnavailable, MessageError, NotLeader
 from parrot.wire import to_core
 from parrot.wire.keys import Keys
 from parrot.wire.to_core import Event, Task
@@ -26,35 +27,43 @@ from parrot.wire.to_ledger import Op, bury
 log = structlog.get_logger("parrot.core")
 
 HISTORY = 1_000  # entries of each stream that stay after they were read, for people who look
+STANDBY_LOOKS = 0.5  # seconds after which a standby looks again: a leader that ends lays its lease down before it runs out
 PATIENCE = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach the broker; the last one repeats
 
 
 async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
-    """Lead a cell until cancelled. When the broker goes away, what was not committed is read again once it is back.
+    """Lead a cell whenever nobody else does, until cancelled.
+
+    When the broker goes away or another ServeCore takes over, what was not committed is read again by whoever leads next.
 
     Args:
-        settings: where the broker is and which cell to lead.
+        settings: where the broker is, which cell to lead, and the limits.
         ready: called each time the lead was taken.
 
     Raises:
-        NotLeader: another ServeCore has taken over.
         ConfigurationError: the broker's URL cannot be understood.
     """
     redis = connect(settings.redis_url)
     keys = Keys(settings.cell)
-    limits = Limits(lease=settings.lease_seconds, results=settings.result_seconds)
     failures = 0
     try:
         while True:
             try:
                 with in_sentences(settings.redis_url):
-                    core = await Core.lead(Ledger(redis, keys), keys, limits)
-                    reader = StreamReader(redis, core.cursors)
-                    log.info("leading", cell=settings.cell, epoch=core.epoch, redis=without_password(settings.redis_url))
-                    ready()
+                    ledger = Ledger(redis, keys)
+                    lead = await _await_lead(ledger, settings)
                     failures = 0
-                    while True:
-                        await core.step(await reader.read(core.patience_ms()))
+                    with Renewal(settings.redis_url, keys, lead.epoch, settings.lease_seconds) as renewal:
+                        core = await Core.take_over(ledger, keys, limits_of(settings), lead)
+                        log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
+                        ready()
+                        reader = StreamReader(redis, core.cursors)
+                        while True:
+                            renewal.alive()
+                            await core.step(await reader.read(core.patience_ms()))
+            except NotLeader as error:
+                # Our last batch was not written; the new leader reads the same messages.
+                log.warning("superseded", error=str(error))
             except BrokerUnavailable as error:
                 # Nothing is lost: what was not committed will be read again by whoever leads next, which may be us.
                 delay = PATIENCE[min(failures, len(PATIENCE) - 1)]
@@ -65,29 +74,52 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
         await redis.aclose()
 
 
+async def _await_lead(ledger: Ledger, settings: Settings) -> Lead:
+    """Stand by until the lead is free, and take it."""
+    standing_by = False
+    while True:
+        lead = await ledger.lead(f"{socket.gethostname()}:{os.getpid()}", settings.lease_seconds)
+        if isinstance(lead, Lead):
+            return lead
+        if not standing_by:
+            log.info("standing by", cell=settings.cell)
+            standing_by = True
+        await asyncio.sleep(min(lead, STANDBY_LOOKS) + 0.005)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The machine's limits, from the settings."""
+    return Limits(
+        lease=settings.lease_seconds,
+        results=settings.result_seconds,
+        idle=settings.idle_seconds,
+        active=settings.max_active,
+        tenant_active=settings.max_tenant_active,
+        session_calls=settings.max_session_calls,
+        depth=settings.max_depth,
+    )
+
+
 class Core:
     """A machine that leads, with its place in the streams.
 
     Attributes:
-        epoch: of this lead.
         cursors: by stream, the last entry that was read; the reader moves them.
     """
 
-    def __init__(self, ledger: Ledger, keys: Keys, machine: Machine, epoch: int, cursors: dict[str, str]) -> None:
+    def __init__(self, ledger: Ledger, keys: Keys, machine: Machine, cursors: dict[str, str]) -> None:
         self._ledger = ledger
         self._keys = keys
         self._machine = machine
         self._histories = {stream: History(HISTORY) for stream in cursors}
-        self.epoch = epoch
         self.cursors = cursors
 
     @classmethod
-    async def lead(cls, ledger: Ledger, keys: Keys, limits: Limits) -> Core:
-        """Take the lead of a cell and go on where its last leader stopped."""
-        lead = await ledger.lead(f"{socket.gethostname()}:{os.getpid()}")
+    async def take_over(cls, ledger: Ledger, keys: Keys, limits: Limits, lead: Lead) -> Core:
+        """Go on where the last leader of a cell stopped."""
         machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time())
         await ledger.dispatch(unsent)
-        core = cls(ledger, keys, machine, lead.epoch, lead.cursors)
+        core = cls(ledger, keys, machine, lead.cursors)
         await core.step([])
         return core
 

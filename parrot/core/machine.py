@@ -174,11 +174,22 @@ class Machine:
         for generation, engine, why in self.fleet.assign():
             self._send(generation, engine, why)
         self._note_queued()
-        for session in self._changed.values():
-            batch.write(put(self._keys.session(session.id), records.progress(session)))
-        self._changed.clear()
+        self._note_progress()
         self._batch = Batch(batch.number + 1)
         return batch
+
+    def _note_progress(self) -> None:
+        """Say how far sessions are and how much is under way, for people and for the apps' door."""
+        if not self._changed:
+            return
+        graph = self.graph
+        for session in self._changed.values():
+            self._batch.write(put(self._keys.session(session.id), records.progress(session)))
+        tenants = {session.tenant for session in self._changed.values()}
+        under_way = {"active": str(len(graph.calls))} | {f"tenant:{name}": str(graph.tenants[name]) for name in tenants}
+        allowed = {"limit_active": str(self._limits.active), "limit_tenant": str(self._limits.tenant_active)}
+        self._batch.write(put(self._keys.core, under_way | allowed))
+        self._changed.clear()
 
     def deadline(self) -> float | None:
         """When `handle` must be called even if no message comes, in seconds since the epoch."""

@@ -8,7 +8,8 @@ key                                    type    what it holds
 =====================================  ======  ==============================================================================
 `parrot:{cell}:tasks`                  stream  what apps ask for (`wire/to_core.py`), kept for a while after it is read
 `parrot:{cell}:events`                 stream  what engines report (`wire/to_core.py`), kept for a while after it is read
-`parrot:{cell}:core`                   hash    epoch, leader, cursors (`tasks`, `events`) and batch number of ServeCore
+`parrot:{cell}:core`                   hash    epoch, leader, cursors (`tasks`, `events`), batch number; calls under way and allowed
+`parrot:{cell}:leader`                 string  epoch of the ServeCore that leads                                  (expires)
 `parrot:{cell}:dead`                   stream  entries that could not be understood, with stream, id, code and reason
 `parrot:{cell}:engines`                set     ids of the engines that are registered
 `parrot:{cell}:engine:<id>`            hash    an engine: name, model, state, load, last heartbeat
@@ -25,7 +26,7 @@ key                                    type    what it holds
 `parrot:{<engine id>}:jobs`            stream  jobs of one engine (`wire/to_engine.py`), deleted with it
 =====================================  ======  ==============================================================================
 
-Permanent are `tasks`, `events`, `core`, `dead`, `engines` and `sessions`; an engine's two keys go when it leaves.
+Permanent are `tasks`, `events`, `core`, `leader`, `dead`, `engines` and `sessions`; an engine's two keys go when it leaves.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class Keys:
     @cached_property
     def core(self) -> str:
         return f"{self.prefix}core"
+
+    @cached_property
+    def leader(self) -> str:
+        return f"{self.prefix}leader"
 
     @cached_property
     def dead(self) -> str:

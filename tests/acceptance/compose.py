@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -26,8 +25,6 @@ from parrot.broker.connection import connect, in_sentences
 from parrot.broker.directory import Directory
 from parrot.errors import BrokerUnavailable
 from parrot.wire.keys import Keys
-
-T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 BUILD = shlex.split(os.environ.get("CONTAINER_BUILD", "docker build"))
@@ -100,8 +97,7 @@ def show_that_it_works() -> None:
     print(stored)
     expect(value in stored, "The value that the program got is in Redis.")
 
-    tasks = until("Flower shows both generations as succeeded", lambda: generations(session.id))
-    print(json.dumps(tasks, indent=2)[:1500])
+    until("Flower shows both generations as succeeded", lambda: generations(session.id))
 
     say("Strangers stay out")
     expect(refused_by_redis(), "Redis refuses a client without a name.")
@@ -114,10 +110,10 @@ async def engines(url: str) -> list[str]:
             return [f"{engine.name} ({engine.kind}, {engine.state})" for engine in await Directory(redis, KEYS).engines()]
 
 
-def generations(session: str) -> list[object]:
+def generations(session: str) -> list[tuple[object, ...]]:
     tasks = [task for task in json.loads(flower("/api/tasks")).values() if task["name"] == "parrot.generate"]
     done = [task for task in tasks if task["state"] == "SUCCESS" and session in json.dumps(task)]
-    return done if len(done) == 2 else []
+    return [(task["name"], task["state"], task["runtime"], task["kwargs"]) for task in done] if len(done) == 2 else []
 
 
 def flower(path: str) -> str:
@@ -147,20 +143,20 @@ def refused_by_redis() -> bool:
 
 
 def redis_cli(*command: str) -> str:
-    line = f'REDISCLI_AUTH="$PARROT_APP_PASSWORD" redis-cli --user app {shlex.join(command)}'
+    line = f'REDISCLI_AUTH="$PARROT_APP_PASSWORD" redis-cli --no-raw --user app {shlex.join(command)}'
     done = subprocess.run([*COMPOSE, "exec", "-T", "redis", "sh", "-c", line], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout
 
 
-def until(what: str, attempt: Callable[[], T], seconds: float = 90) -> T:
+def until(what: str, attempt: Callable[[], object], seconds: float = 90) -> None:
     """Ask again until there is an answer that is not empty."""
     say(f"Waiting: {what}")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(BrokerUnavailable, OSError):  # not there yet
             if answer := attempt():
-                print(f"  {str(answer)[:200]}")
-                return answer
+                print(f"  {answer}")
+                return
         time.sleep(0.5)
     raise SystemExit(f"After {seconds:g} s it is still not so: {what}.")
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -33,16 +33,40 @@ with P.Session(name="cli test") as session:
 pytestmark = pytest.mark.timeout(180)
 
 
+class Process(NamedTuple):
+    """A living process; with the time of its start, since process ids come again."""
+
+    pid: int
+    start: str
+    parent: int
+    name: str
+
+
+def processes() -> Iterator[Process]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            head, _, rest = (folder / "stat").read_text().rpartition(")")
+        except OSError:
+            continue  # it has ended meanwhile
+        fields = rest.split()
+        if fields[0] != "Z":
+            yield Process(int(folder.name), fields[19], int(fields[1]), head.partition("(")[2])
+
+
+def alive(family: set[Process]) -> list[str]:
+    """The names of those of a family that still live, whoever is their parent now."""
+    living = {(process.pid, process.start) for process in processes()}
+    return [process.name for process in family if (process.pid, process.start) in living]
+
+
 class Dev:
-    """A running `parrot dev` whose processes can be told from all others by a mark in their environment."""
+    """A running `parrot dev`."""
 
     def __init__(self, folder: Path) -> None:
-        self.mark = f"PARROT_TEST_MARK={uuid.uuid4().hex}"
         self.folder = folder
         self.ready_file = folder / "ready.json"
-        name, _, value = self.mark.partition("=")
         inherited = {key: given for key, given in os.environ.items() if not key.startswith("PARROT_")}
-        self.environment = {**inherited, name: value, "PARROT_SIMULATED_SPEED": "0"}
+        self.environment = {**inherited, "PARROT_SIMULATED_SPEED": "0"}
         argv = [*PARROT, "dev", "--engine", "simulated", "--port", "0", "--flower-port", "0"]
         self.output = (folder / "dev.out").open("w+")
         self.process = subprocess.Popen(
@@ -64,15 +88,11 @@ class Dev:
         self.output.seek(0)
         return self.output.read()
 
-    def living(self) -> list[str]:
-        """The command lines of all processes that carry the mark."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue  # it has ended meanwhile
+    def family(self) -> set[Process]:
+        """It and all that it started, and these started."""
+        found = {process for process in processes() if process.pid == self.process.pid}
+        while more := {process for process in processes() if process.parent in {known.pid for known in found}} - found:
+            found |= more
         return found
 
     def parrot(self, *words: str) -> subprocess.CompletedProcess:
@@ -132,19 +152,21 @@ def test_a_developer_starts_everything_runs_a_program_looks_at_it_and_ends_it_al
 
     assert dev.parrot("redis", "HGET", f"parrot:{{main}}:session:{session['id']}", "name").stdout.strip().strip('"') == "cli test"
 
+    family = dev.family()
     dev.process.send_signal(signal.SIGINT)
     assert dev.process.wait(40) == 0, dev.said()
-    assert dev.living() == []
+    assert alive(family) == []
     assert not dev.ready_file.exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
 def test_a_killed_dev_leaves_no_process_behind(dev):
     dev.wait_until_ready()
-    assert len(dev.living()) >= 5  # dev, broker, ServeCore, engine worker, Flower
+    family = dev.family()
+    assert len(family) >= 5, family  # dev, broker, ServeCore, engine worker, Flower
     dev.process.kill()
     dev.process.wait()
-    until(lambda: dev.living() == [], 10, lambda: "\n".join(dev.living()))
+    until(lambda: alive(family) == [], 10, lambda: str(alive(family)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
@@ -156,17 +178,19 @@ def test_what_dies_is_started_again_and_that_is_said(dev):
     program.write_text(PROGRAM)
     ran = dev.parrot("run", str(program), "a parrot")
     assert ran.returncode == 0, ran.stderr
+    family = dev.family()
     dev.process.terminate()
     assert dev.process.wait(40) == 0, dev.said()
-    assert dev.living() == []
+    assert alive(family) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 def test_ending_it_while_it_starts_ends_what_was_started(dev):
     until(lambda: "Starting ServeCore" in dev.said(), 60, dev.said)
+    family = dev.family()
     dev.process.send_signal(signal.SIGINT)
     assert dev.process.wait(40) == 0, dev.said()
-    assert dev.living() == []
+    assert alive(family) == []
 
 
 def test_the_demo_brings_every_variable_and_leaves_its_figures(tmp_path):

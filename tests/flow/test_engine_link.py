@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ from parrot.wire.codec import encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Job, Piece
 from tests.flow.silent import Silent
+from tests.flow.waiting import until
 
 KEYS, ENGINE = Keys("main"), "sim-1"
 
@@ -46,15 +48,13 @@ async def running(redis_url: str) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def until_up(redis: Redis) -> None:
-    async with asyncio.timeout(10):
-        while not await redis.exists(KEYS.events):
-            await asyncio.sleep(0.01)
+    await until(lambda: redis.exists(KEYS.events))
 
 
 async def place(redis: Redis, number: int) -> None:
     """What ServeCore does: a pending variable, and a job on the engine's stream if that is there."""
     variable = f"v{number}"
-    await redis.hset(KEYS.variable(variable), mapping={"state": "pending", "attempt": "1", "call": "c"})  # type: ignore[misc]
+    await redis.hset(KEYS.variable(variable), mapping={"state": "pending", "attempt": "1", "call": "c"})
     sampling = SamplingConfig(temperature=0, max_gen_length=8)
     prompt = [Piece("text", f"Number {number}")]
     job = Job(variable=variable, attempt=1, session="s", call="c", function="f", output="o", prompt=prompt, sampling=sampling)
@@ -62,13 +62,15 @@ async def place(redis: Redis, number: int) -> None:
 
 
 async def until_ready(redis: Redis, number: int) -> None:
-    async with asyncio.timeout(20):
-        while await redis.hget(KEYS.variable(f"v{number}"), "state") != b"ready":  # type: ignore[misc]
-            await asyncio.sleep(0.01)
+    async def is_ready() -> bool:
+        return bool(await redis.hget(KEYS.variable(f"v{number}"), "state") == b"ready")
+
+    await until(is_ready)
 
 
 async def events(redis: Redis) -> list[tuple[str, dict[str, object]]]:
-    return [(fields[b"kind"].decode(), json.loads(fields[b"body"])) for _, fields in await redis.xrange(KEYS.events)]
+    entries: Any = await redis.xrange(KEYS.events)
+    return [(fields[b"kind"].decode(), json.loads(fields[b"body"])) for _, fields in entries]
 
 
 async def test_the_job_stream_is_there_before_the_engine_is_announced(running: asyncio.Task[None], real_redis: Redis) -> None:
@@ -81,16 +83,19 @@ async def test_the_job_stream_is_there_before_the_engine_is_announced(running: a
 async def test_what_was_read_is_trimmed(running: asyncio.Task[None], real_redis: Redis) -> None:
     await place(real_redis, 1)
     await until_ready(real_redis, 1)
-    async with asyncio.timeout(5):
-        while await real_redis.xlen(KEYS.jobs(ENGINE)):
-            await asyncio.sleep(0.05)
+
+    async def is_empty() -> bool:
+        return await real_redis.xlen(KEYS.jobs(ENGINE)) == 0
+
+    await until(is_empty)
 
 
 async def test_an_entry_that_is_no_job_lies_among_the_dead_letters(running: asyncio.Task[None], real_redis: Redis) -> None:
     await real_redis.xadd(KEYS.jobs(ENGINE), {"v": "9", "kind": "Job", "body": "{}"}, id="1-1")
     await place(real_redis, 2)
     await until_ready(real_redis, 2)
-    ((_, letter),) = await real_redis.xrange(KEYS.dead)
+    letters: Any = await real_redis.xrange(KEYS.dead)
+    ((_, letter),) = letters
     assert (letter[b"stream"], letter[b"id"], letter[b"code"]) == (KEYS.jobs(ENGINE).encode(), b"1-1", b"message")
     assert json.loads(letter[b"entry"]) == {"v": "9", "kind": "Job", "body": "{}"}
 

@@ -89,7 +89,7 @@ async def leftovers(redis: Redis) -> set[str]:
 def expected_keys(session: str, variables: list[str]) -> set[str]:
     """What the schema says is there after a program has ended and before its results expire."""
     calls = {variable.partition(".")[0] for variable in variables}
-    permanent = {KEYS.tasks, KEYS.events, KEYS.core, KEYS.engines, KEYS.sessions}
+    permanent = {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines, KEYS.sessions}
     own = {KEYS.session(session), KEYS.calls(session), KEYS.variables(session), KEYS.news(session)}
     return permanent | own | {KEYS.call(call) for call in calls} | {KEYS.variable(variable) for variable in variables}
 
@@ -116,7 +116,7 @@ async def test_results_of_a_session_expire_and_leave_no_key(settings: Settings, 
         async with asyncio.timeout(10):
             while any(session.id in key for key in await leftovers(real_redis)) or await real_redis.zcard(KEYS.sessions):
                 await asyncio.sleep(0.05)
-        assert await leftovers(real_redis) == {KEYS.tasks, KEYS.events, KEYS.core, KEYS.engines}
+        assert await leftovers(real_redis) == {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines}
         core.cancel()
         engine.cancel()
 

@@ -12,19 +12,21 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from parrot.broker.embedded import EmbeddedServer
 from parrot.config import load
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Job, Piece
+from tests.flow.waiting import until
 from workers.engine import worker_argv
 
 KEYS = Keys("main")
@@ -83,7 +85,8 @@ class Core:
         self.engine = ""
 
     async def events(self, kind: str) -> list[dict[str, Any]]:
-        return [json.loads(fields[b"body"]) for _, fields in await self._redis.xrange(KEYS.events) if fields[b"kind"] == kind.encode()]
+        entries: Any = await self._redis.xrange(KEYS.events)
+        return [json.loads(fields[b"body"]) for _, fields in entries if fields[b"kind"] == kind.encode()]
 
     async def until_up(self) -> None:
         await until(lambda: self.events("EngineUp"), 30)
@@ -93,7 +96,7 @@ class Core:
         """Give the engine one more job; the id of its variable."""
         self._placed += 1
         variable = f"v{self._placed}"
-        await self._redis.hset(KEYS.variable(variable), mapping={"state": "pending", "attempt": str(attempt), "call": "c"})  # type: ignore[misc]
+        await self._redis.hset(KEYS.variable(variable), mapping={"state": "pending", "attempt": str(attempt), "call": "c"})
         job = Job(
             variable=variable,
             attempt=attempt,
@@ -108,8 +111,8 @@ class Core:
         return variable
 
     async def state(self, variable: str) -> str:
-        raw: bytes = await self._redis.hget(KEYS.variable(variable), "state")  # type: ignore[misc]
-        return raw.decode()
+        raw: Any = await self._redis.hget(KEYS.variable(variable), "state")
+        return str(raw.decode())
 
     async def until_state(self, variable: str, state: str) -> None:
         async def is_so() -> bool:
@@ -118,17 +121,11 @@ class Core:
         await until(is_so)
 
 
-async def until(truth: Callable[[], Awaitable[object]], timeout: float = 15) -> None:
-    async with asyncio.timeout(timeout):
-        while not await truth():
-            await asyncio.sleep(0.05)
-
-
-async def inspect(redis_url: str, command: str) -> Any:
+async def inspect(redis_url: str, command: str, **settings: str) -> Any:
     """What the one worker answers to `celery inspect`."""
     argv = [sys.executable, "-m", "celery", "-A", "workers.engine", "inspect", command, "--json", "--timeout", "5"]
     asked = await asyncio.create_subprocess_exec(
-        *argv, cwd=ROOT, env={**os.environ, **environment(redis_url)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *argv, cwd=ROOT, env={**os.environ, **environment(redis_url, **settings)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     out, err = await asked.communicate()
     assert asked.returncode == 0, err.decode()
@@ -138,8 +135,8 @@ async def inspect(redis_url: str, command: str) -> Any:
 
 
 @pytest.fixture
-async def core(real_redis: Redis) -> AsyncIterator[Core]:
-    yield Core(real_redis)
+def core(real_redis: Redis) -> Core:
+    return Core(real_redis)
 
 
 async def test_it_generates_and_says_over_celery_what_it_does(core: Core, redis_url: str, tmp_path: Path) -> None:
@@ -185,12 +182,93 @@ async def test_sigterm_hands_back_what_takes_too_long(core: Core, redis_url: str
     assert [event["variable"] for event in await core.events("GenerationReturned")] == [variable]
 
 
-async def test_a_worker_whose_engine_cannot_work_exits_with_an_error_and_a_sentence(redis_url: str, tmp_path: Path) -> None:
-    log = tmp_path / "worker.log"
-    with worker(redis_url, log, engine="vllm", model=str(tmp_path / "no-model-here")) as process:
-        assert await process.ended(60) == 1
-    assert "no-model-here" in log.read_text()
-    assert "Traceback" not in log.read_text()
+MORTAL = """
+from pathlib import Path
+from parrot.errors import EngineError
+
+alive = SimulatedEngine.load
+
+def load(engine):
+    if Path(argument).exists():
+        raise EngineError("The engine core was killed.")
+    return alive(engine)
+
+SimulatedEngine.load = load
+"""
+
+SLOW = """
+import asyncio, time
+from pathlib import Path
+
+async def start(engine):
+    Path(argument).touch()
+    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+
+SimulatedEngine.start = start
+"""
+
+
+def patched(patch: str, argument: Path) -> list[str]:
+    """The command line of a worker whose engine has a fault."""
+    lines = [
+        "import sys",
+        "from celery.__main__ import main",
+        "from parrot.engine.simulated import SimulatedEngine",
+        f"argument = {str(argument)!r}",
+        patch,
+        f"sys.argv[1:] = {worker_argv(load(engine_name='sim-0'))[3:]!r}",
+        "sys.exit(main())",
+    ]
+    return [sys.executable, "-c", "\n".join(lines)]
+
+
+async def test_a_worker_whose_engine_dies_exits_with_an_error_and_a_sentence(core: Core, redis_url: str, tmp_path: Path) -> None:
+    log, switch = tmp_path / "worker.log", tmp_path / "die"
+    with process(patched(MORTAL, switch), environment(redis_url), log) as running:
+        await core.until_up()
+        await core.until_state(await core.place(length=3000), "generating")
+        switch.touch()
+        assert await running.ended() == 1
+        assert "The engine core was killed." in log.read_text()
+        assert "Traceback" not in log.read_text()
+    assert [event["reason"] for event in await core.events("EngineDown")] == ["The engine core was killed."]
+
+
+async def test_sigterm_ends_a_worker_that_is_still_loading(redis_url: str, tmp_path: Path) -> None:
+    loading = tmp_path / "loading"
+    with process(patched(SLOW, loading), environment(redis_url), tmp_path / "worker.log") as running:
+        await until(lambda: asyncio.to_thread(loading.exists))
+        await until(lambda: inspect(redis_url, "ping"))
+        running.signal(signal.SIGTERM)
+        assert await running.ended(10) == 0
+
+
+async def test_sigquit_hands_everything_back_at_once(core: Core, redis_url: str, tmp_path: Path) -> None:
+    with worker(redis_url, tmp_path / "worker.log") as running:
+        await core.until_up()
+        variable = await core.place(length=3000)
+        await core.until_state(variable, "generating")
+        running.signal(signal.SIGQUIT)
+        assert await running.ended(10) == 1
+    assert [event["variable"] for event in await core.events("GenerationReturned")] == [variable]
+
+
+async def test_the_work_goes_on_while_celerys_broker_is_away(core: Core, redis_url: str, tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "celery") as broker, worker(redis_url, tmp_path / "worker.log", celery_url=broker.url):
+        await core.until_up()
+        assert await inspect(redis_url, "ping", celery_url=broker.url) == {"ok": "pong"}
+        await asyncio.to_thread(broker.stop)
+        await core.until_state(await core.place(), "ready")
+        await asyncio.to_thread(broker.start)
+        await core.until_state(await core.place(), "ready")
+
+        async def answers() -> bool:
+            with suppress(AssertionError):  # the worker has not noticed yet
+                return bool((await inspect(redis_url, "parrot_load", celery_url=broker.url))["generations"] == 2)
+            return False
+
+        await until(answers, 40)
+    assert len(await core.events("EngineUp")) == 1, "the engine was not loaded again"
 
 
 async def test_an_engine_that_was_given_up_comes_back_under_a_new_id(core: Core, redis_url: str, tmp_path: Path, real_redis: Redis) -> None:
@@ -260,13 +338,11 @@ def test_flower_does_not_start_without_a_password(tmp_path: Path) -> None:
 async def flower_url(log: Path) -> str:
     """Where Flower listens, once it says so."""
 
-    async def said() -> bool:
-        return "Visit me at" in log.read_text()
+    async def said() -> list[str]:
+        return re.findall(r"Visit me at (http://[\d.:]+)", await asyncio.to_thread(log.read_text))
 
     await until(said, 30)
-    found = re.search(r"Visit me at (http://[\d.:]+)", log.read_text())
-    assert found is not None
-    return found.group(1)
+    return (await said())[0]
 
 
 class Flower:

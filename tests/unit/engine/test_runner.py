@@ -54,7 +54,7 @@ def job(variable: str, *prompt: Piece | str, **fields: object) -> Job:
 
 async def until(truth: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not truth():  # noqa: ASYNC110 - what is waited for has no event
+        while not truth():
             await asyncio.sleep(0)
 
 

@@ -1,0 +1,48 @@
+"""Token streams: each part once, in order, by the current attempt alone."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+
+from parrot.broker.tokens import Part, Tokens
+from parrot.wire.keys import Keys
+from parrot.wire.to_engine import Job
+
+KEYS = Keys("test")
+
+
+def job(attempt: int = 1, variable: str = "a.x") -> Job:
+    return Job(variable=variable, attempt=attempt, session="s", call="a", function="f", output="x", prompt=[])
+
+
+@pytest.fixture
+async def tokens(redis: Redis) -> Tokens:
+    for name in ("a.x", "b.x"):
+        await redis.hset(KEYS.variable(name), mapping={"state": "generating", "attempt": "1"})
+    return Tokens(redis, KEYS)
+
+
+async def test_parts_of_many_generations_are_read_back_in_order(tokens: Tokens) -> None:
+    first, second, other = Part(1, "Hel", (1, 2)), Part(2, "lo 🦜", (70_000,)), Part(1, "x", (3,))
+    assert await tokens.append([(job(), first), (job(), second), (job(variable="b.x"), other)]) == [True] * 3
+    assert await tokens.read(["a.x", "b.x", "none"]) == [[first, second], [other], []]
+
+
+async def test_a_part_that_is_sent_twice_lands_once(tokens: Tokens) -> None:
+    for _ in range(2):
+        assert await tokens.append([(job(), Part(1, "a", (1,)))]) == [True]
+    assert await tokens.read(["a.x"]) == [[Part(1, "a", (1,))]]
+
+
+@pytest.mark.parametrize("now", [{"attempt": "2"}, {"state": "ready"}, {"state": "cancelled"}, {"state": "pending"}])
+async def test_an_attempt_that_is_over_is_told_to_stop(tokens: Tokens, redis: Redis, now: dict[str, str]) -> None:
+    await redis.hset(KEYS.variable("a.x"), mapping=now)
+    assert await tokens.append([(job(), Part(1, "a", (1,))), (job(variable="b.x"), Part(1, "b", (1,)))]) == [False, True]
+    assert await redis.exists(KEYS.tokens("a.x")) == 0
+
+
+async def test_a_reset_says_that_all_before_it_is_void(tokens: Tokens) -> None:
+    parts = [Part(1, "a", (1,)), Part(2, "", (), "reset"), Part(3, "b", (2,))]
+    await tokens.append([(job(), part) for part in parts])
+    assert await tokens.read(["a.x"]) == [parts]
