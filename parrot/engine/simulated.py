@@ -217,8 +217,9 @@ class SimulatedEngine:
             heapq.heapify(self._waiting)
             return
         self._running = [other for other in self._running if other is not sequence]
-        seen = (*sequence.prompt, *sequence.speech.tokens[: sequence.made])
-        self._blocks.release(sequence.hold, block_names(seen, self.capacity.block_tokens)[len(sequence.shared) :])
+        size, full = self.capacity.block_tokens, len(sequence.shared)
+        seen = [*sequence.prompt, *sequence.speech.tokens[: sequence.made]]
+        self._blocks.release(sequence.hold, block_names(seen, size)[full:] if len(seen) // size > full else ())
 
     def _wake_all(self, clock: asyncio.Task[None]) -> None:
         """The clock has stopped: whoever waits for a token learns of it."""

@@ -13,5 +13,5 @@ async def until(truth: Callable[[], Awaitable[object]], timeout: float = 15) -> 
         TimeoutError: it did not become true within so many seconds.
     """
     async with asyncio.timeout(timeout):
-        while not await truth():  # noqa: ASYNC110
+        while not await truth():
             await asyncio.sleep(0.02)
