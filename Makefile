@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo dev bench compose-test clean
+.PHONY: help install check test demo dev fuzz bench compose-test clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: install  ## two programs on a real model, watched live
 
 dev: install  ## broker, ServeCore, engine and Flower, all in one
 	$(BIN)/parrot dev
+
+fuzz: install  ## 150,000 broken and hostile messages on every stream; all are accounted for
+	$(BIN)/python -m tests.fuzz
 
 bench: install  ## what ServeCore and the bus cost for each hop
 	@mkdir -p bench/results

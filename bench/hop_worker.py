@@ -15,8 +15,9 @@ from pathlib import Path
 
 import uvloop
 
-from parrot.broker.engine_link import EngineLink
+from parrot.broker.engine_link import Answer, EngineLink
 from parrot.broker.variables import Publication
+from parrot.collector import spare_the_collector
 from parrot.config import Settings, load
 from parrot.engine.runner import Runner, new_engine_id
 from parrot.engine.simulated import SimulatedEngine
@@ -47,7 +48,7 @@ class TimedLink(EngineLink):
         super().__init__(url, keys, engine)
         self.ready: dict[str, int] = {}
 
-    async def publish(self, publications: Sequence[Publication]) -> list[bool]:
+    async def publish(self, publications: Sequence[Publication]) -> list[Answer]:
         now = time.monotonic_ns()
         for publication in publications:
             self.ready.setdefault(publication.job.variable, now)
@@ -59,7 +60,16 @@ async def work(settings: Settings, marks: Path) -> None:
     engine, clock = SimulatedEngine(settings), Silent()
     await engine.start()
     link = TimedLink(settings.redis_url, Keys(settings.cell), new_engine_id("bench"))
-    runner = Runner(engine, link, name="bench", beat_seconds=settings.beat_seconds, drain_seconds=1.0, observer=clock)
+    runner = Runner(
+        engine,
+        link,
+        clock,
+        name="bench",
+        beat_seconds=settings.beat_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        drain_seconds=1.0,
+    )
+    spare_the_collector()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, runner.stop)
     try:
         await runner.run()

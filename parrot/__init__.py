@@ -8,6 +8,8 @@ from parrot.app.annotations import Input, Output
 from parrot.app.asynchronous import AsyncSession
 from parrot.app.conversation import Turn, assistant, system, user
 from parrot.app.function import SemanticFunction, semantic_function
+from parrot.app.listing import sessions
+from parrot.app.streaming import Part
 from parrot.app.synchronous import Session
 from parrot.app.variable import Variable
 from parrot.criteria import LATENCY, THROUGHPUT, Criterion
@@ -15,13 +17,18 @@ from parrot.errors import (
     BadSampling,
     BrokerUnavailable,
     CallError,
+    Cancelled,
     ConfigurationError,
     ContextTooLong,
+    DeadlineExceeded,
     DefinitionError,
     EngineError,
     EngineLost,
     GetTimeout,
+    LimitExceeded,
+    Overloaded,
     ParrotError,
+    PoisonCall,
     SessionError,
     UpstreamFailed,
     VariableError,
@@ -35,17 +42,23 @@ __all__ = [
     "BadSampling",
     "BrokerUnavailable",
     "CallError",
+    "Cancelled",
     "ConfigurationError",
     "ContextTooLong",
     "Criterion",
+    "DeadlineExceeded",
     "DefinitionError",
     "EngineError",
     "EngineLost",
     "GetTimeout",
     "Input",
+    "LimitExceeded",
     "Output",
+    "Overloaded",
     "P",
     "ParrotError",
+    "Part",
+    "PoisonCall",
     "SamplingConfig",
     "SemanticFunction",
     "Session",
@@ -56,6 +69,7 @@ __all__ = [
     "VariableError",
     "assistant",
     "semantic_function",
+    "sessions",
     "system",
     "user",
 ]

@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         simulated_speed: how many times faster than its profile the simulated engine runs; 0 takes no time at all.
         lease_seconds: an engine that was silent for longer is given up.
         beat_seconds: how often an engine reports.
+        checkpoint_seconds: how often what runs is written down, to be streamed and to be gone on from if its engine dies.
         result_seconds: how long results live after their session was closed and all ended.
         idle_seconds: an open session of which nothing was heard for so long is closed.
         max_active: calls under way in the cell, beyond which apps are refused.
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     simulated_speed: float = Field(default=1.0, ge=0)
     lease_seconds: float = Field(default=3.0, gt=0)
     beat_seconds: float = Field(default=1.0, gt=0)
+    checkpoint_seconds: float = Field(default=0.08, gt=0)
     result_seconds: int = Field(default=3600, ge=1)
     idle_seconds: float = Field(default=24 * 3600.0, gt=0)
     max_active: int = Field(default=100_000, ge=1)

@@ -51,6 +51,18 @@ class MessageError(ParrotError):
     code = "message"
 
 
+class VersionError(MessageError):
+    """A wire message is of a version that this build does not read; after an upgrade it can be replayed from the dead letters."""
+
+    code = "version"
+
+
+class InternalError(ParrotError):
+    """ServeCore could not handle a message that it understood: a fault of Parrot. The message lies among the dead letters."""
+
+    code = "internal"
+
+
 class BrokerUnavailable(ParrotError):
     """The Redis server cannot be reached or refuses us."""
 

@@ -8,6 +8,7 @@ by the function, not by the text.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,8 @@ from parrot.errors import DefinitionError
 
 SegmentKind = Literal["text", "hash", "slot", "role"]
 ROLES = ("system", "user", "assistant")
+MAX_SEGMENTS = 4096  # of a template
+MAX_OUTPUTS = 64  # of a template; each is a generation whose prompt holds everything before it
 
 _SLOT = re.compile(r"\{\{([^{}]*)\}\}")  # no braces inside: linear in the text, whoever wrote it
 _BRACES = re.compile(r"\}\}|[{}]")
@@ -98,9 +101,13 @@ def check(segments: Sequence[Segment], inputs: Collection[str], outputs: Collect
 
     Raises:
         DefinitionError: undeclared or unused names, no output, an output used twice or before it is generated,
-            outputs that touch, or a chat turn that no model can take.
+            outputs that touch, a chat turn that no model can take, or more of anything than allowed.
     """
-    used = slots(segments)
+    if len(segments) > MAX_SEGMENTS or len(outputs) > MAX_OUTPUTS:
+        raise DefinitionError(
+            f"{where} has {len(segments):,} segments and {len(outputs):,} outputs; {MAX_SEGMENTS:,} and {MAX_OUTPUTS} are allowed."
+        )
+    used = Counter(slots(segments))
     declared = {*inputs, *outputs}
     if unknown := [name for name in used if name not in declared]:
         raise DefinitionError(
@@ -115,9 +122,9 @@ def check(segments: Sequence[Segment], inputs: Collection[str], outputs: Collect
     if not outputs:
         raise DefinitionError(f"{where} generates nothing. Give it at least one parameter annotated with P.Output.")
     for name in outputs:
-        if used.count(name) > 1:
+        if used[name] > 1:
             raise DefinitionError(
-                f"The output {name!r} occurs {used.count(name)} times in the prompt of {where}. "
+                f"The output {name!r} occurs {used[name]} times in the prompt of {where}. "
                 "An output is generated once, where it stands; to use it again, pass it to another function."
             )
     _check_neighbours(segments, outputs, where)

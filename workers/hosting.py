@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Callable
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import structlog
 import uvloop
 
 from parrot.broker.engine_link import EngineLink
+from parrot.collector import spare_the_collector
 from parrot.config import Settings
 from parrot.engine.protocol import Engine
 from parrot.engine.runner import LeaseError, Observer, Runner, new_engine_id
@@ -122,7 +122,7 @@ class EngineThread:
         self._loop = asyncio.get_running_loop()
         try:
             await self._engine.start()
-            _spare_the_collector()
+            spare_the_collector()
             while self.state != "draining":
                 await self._serve()
         finally:
@@ -139,6 +139,7 @@ class EngineThread:
                 self._observer,
                 name=self.name,
                 beat_seconds=settings.beat_seconds,
+                checkpoint_seconds=settings.checkpoint_seconds,
                 drain_seconds=settings.drain_seconds,
                 previous=self._runner.id if self._runner is not None else None,
             )
@@ -155,13 +156,6 @@ class EngineThread:
             self._runner.stop(drain_seconds)
         elif loading and self._work is not None:
             self._work.cancel()
-
-
-def _spare_the_collector() -> None:
-    """Jobs come by the hundreds and live shortly: at Python's default, looking for cycles among them takes a quarter of their time."""
-    gc.collect()
-    gc.freeze()  # what is loaded stays
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _engine(settings: Settings) -> Engine:

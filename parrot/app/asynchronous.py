@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import NoReturn, Self
 
+from parrot.app.finding import all_variables, find_variable
 from parrot.app.outbox import Receipt, refused
-from parrot.app.session import BaseSession
+from parrot.app.session import BaseSession, T, Work
 from parrot.app.variable import Variable
-from parrot.criteria import Criterion
 from parrot.errors import SessionError
 from parrot.wire.codec import Message
 
@@ -33,7 +34,7 @@ class AsyncSession(BaseSession):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._cease_to_be_current()
-        await self._close(self._take_leave(), in_peace=error is None)
+        await self._close(*self._take_leave(), in_peace=error is None)
         if error is None:
             await self.flush()
 
@@ -42,6 +43,7 @@ class AsyncSession(BaseSession):
 
         Raises:
             BrokerUnavailable: it did not take some of it; the variables concerned raise the same.
+            Overloaded: too many calls are under way; those that were not taken left no trace.
         """
         receipts = list(self._receipts)
         if receipts:
@@ -51,16 +53,36 @@ class AsyncSession(BaseSession):
         for receipt in receipts:
             receipt.result()
 
-    def get_value(self, variable: Variable, criterion: Criterion | None, timeout: float | None) -> NoReturn:
-        raise SessionError(
-            f"The variable {variable.name!r} belongs to an AsyncSession, where get() would block the event loop. "
-            "Write `await variable`, or `await variable.aget(...)`."
-        )
+    async def find(self, wanted: str) -> Variable:
+        """A variable of this session that was made elsewhere.
 
-    async def await_value(self, variable: Variable, criterion: Criterion | None, timeout: float | None) -> str:
+        Args:
+            wanted: its id, its name if no other has it, or `<call_id>.<output>`.
+
+        Raises:
+            VariableError: there is none, or several have the name.
+            BrokerUnavailable: Redis does not answer.
+        """
+        return await self.arun(partial(find_variable, self, wanted))
+
+    async def variables(self) -> list[Variable]:
+        """The variables of this session, wherever they were made, in order.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        return await self.arun(partial(all_variables, self))
+
+    def may_block(self, instead: str) -> NoReturn:
+        raise SessionError(f"The variable belongs to an AsyncSession, where this would block the event loop. Write `{instead}`.")
+
+    def run(self, work: Work[T]) -> NoReturn:
+        self.may_block("await")
+
+    async def arun(self, work: Work[T]) -> T:
         if self._line is not None:
             self._check_loop()
-        return await self._value(variable, criterion, timeout)
+        return await self._on_line(work)
 
     def _send(self, message: Message, texts: Mapping[str, str]) -> Receipt:
         line = self._open_line()
@@ -69,6 +91,14 @@ class AsyncSession(BaseSession):
         self._receipts[receipt] = None
         receipt.add_done_callback(self._settle)
         return receipt
+
+    def _tell(self, message: Message) -> None:
+        if self._left:
+            raise SessionError(
+                f"The AsyncSession {self.id} was left, and nothing can be sent through it. "
+                "Cancel inside of its block, or of `async with P.AsyncSession.attach(session.id)`."
+            )
+        self._send(message, {})
 
     def _settle(self, receipt: Receipt) -> None:
         if not refused(receipt):

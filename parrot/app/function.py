@@ -7,6 +7,7 @@ from functools import update_wrapper
 from typing import Any, overload
 
 from parrot.app.conversation import Turn
+from parrot.app.deadlines import from_now
 from parrot.app.definition import define
 from parrot.app.lowering import bind, lower
 from parrot.app.session import BaseSession, current
@@ -27,12 +28,22 @@ class SemanticFunction:
         self.definition = define(function, name=name, model=model, chat=chat, turns=conversation)
         update_wrapper(self, function)
 
-    def __call__(self, *args: object, session: BaseSession | None = None, **kwargs: object) -> Any:
+    def __call__(
+        self,
+        *args: object,
+        session: BaseSession | None = None,
+        deadline: float | None = None,
+        call_id: str | None = None,
+        **kwargs: object,
+    ) -> Any:
         """Submit one call.
 
         Args:
             *args: inputs (a Variable or a str) and Python values, in the order of the parameters without the outputs.
             session: where to submit it; by default the innermost `with` block's session.
+            deadline: seconds from now within which it must have ended; else it fails with `DeadlineExceeded`.
+            call_id: your name for the call. A repeated submit of the same name in the same session, from another process too, is the
+                same call and gives the same Variables; so it is safe to repeat when it is not known whether the first was taken.
             **kwargs: the same by name.
 
         Returns:
@@ -40,13 +51,16 @@ class SemanticFunction:
 
         Raises:
             CallError: arguments that are missing, unknown or of the wrong type.
+            LimitExceeded: a text or the whole call is too large.
+            Overloaded: too many calls are under way, and nothing was submitted; in an `AsyncSession` the Variables and `flush` raise it.
             SessionError: there is no session, it is closed, or a variable belongs to another one.
             BrokerUnavailable: Redis did not take the call.
         """
         if session is not None and not isinstance(session, BaseSession):
             raise CallError(f"session={session!r} is not a session. Pass a P.Session or a P.AsyncSession.")
         chosen = current(self.definition.name) if session is None else session
-        message, texts = lower(self.definition, bind(self.definition, args, kwargs), chosen)
+        bound = bind(self.definition, args, kwargs)
+        message, texts = lower(self.definition, bound, chosen, call_id=call_id, deadline=from_now(deadline))
         made = chosen.submit(message, texts)
         return made[0] if len(made) == 1 else made
 

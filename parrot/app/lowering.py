@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from parrot.app import texts
 from parrot.app.definition import Definition
-from parrot.app.ids import fresh, is_text
+from parrot.app.ids import fresh, given
 from parrot.app.variable import Variable
 from parrot.broker.texts import LONG
 from parrot.errors import CallError, SessionError
@@ -57,26 +58,32 @@ def bind(definition: Definition, args: Sequence[object], kwargs: Mapping[str, ob
     return bound.arguments
 
 
-def lower(definition: Definition, given: Mapping[str, object], session: BaseSession) -> tuple[SubmitCall, Mapping[str, str]]:
+def lower(
+    definition: Definition, bound: Mapping[str, object], session: BaseSession, *, call_id: str | None, deadline: float | None
+) -> tuple[SubmitCall, Mapping[str, str]]:
     """Make the message of one call.
 
     Args:
         definition: the function.
-        given: what `bind` found.
+        bound: what `bind` found.
         session: the session that it is submitted to.
+        call_id: the caller's name for the call.
+        deadline: when it must have ended, in seconds since the epoch.
 
     Returns:
         The message, and the long constant texts that it names, by hash.
 
     Raises:
-        CallError: an argument of the wrong type.
+        CallError: an argument of the wrong type, or a name that cannot be taken.
+        LimitExceeded: a text that is too long.
         SessionError: a variable of another session.
+        ParrotError: an input will never come, since what makes it was not taken; why.
     """
     parameters, constants = definition.parameters, Constants()
-    rendered = {name: _rendered(definition, name, given[name]) for name in parameters.values}
+    rendered = {name: _rendered(definition, name, bound[name]) for name in parameters.values}
     template = trim(_with_values(definition.segments, rendered), parameters.outputs)
-    inputs = {name: _checked(definition, name, given[name], session) for name in parameters.inputs}
-    call = fresh(definition.name)
+    inputs = {name: _checked(definition, name, bound[name], session) for name in parameters.inputs}
+    call = fresh(definition.name) if call_id is None else given(call_id, session.id)
     message = SubmitCall(
         session=session.id,
         call=call,
@@ -86,6 +93,7 @@ def lower(definition: Definition, given: Mapping[str, object], session: BaseSess
         outputs={name: Output(variable=f"{call}.{name}", sampling=sampling) for name, sampling in parameters.outputs.items()},
         model=definition.model or session.model,
         chat=definition.chat,
+        deadline=deadline,
     )
     return message, constants.long
 
@@ -111,6 +119,7 @@ def _checked(definition: Definition, name: str, value: object, session: BaseSess
                 f"The input {name!r} of {definition.name} was given the variable {value.name!r} of another session, {value.session.id}. "
                 "Call it in that session, or pass the text that its get() returns."
             )
+        value.check_taken()
         return value
     if isinstance(value, str):
         return _readable(definition, name, value)
@@ -121,9 +130,7 @@ def _checked(definition: Definition, name: str, value: object, session: BaseSess
 
 
 def _readable(definition: Definition, name: str, text: str) -> str:
-    if not is_text(text):
-        raise CallError(f"{name!r} of {definition.name} holds half of a surrogate pair, which no model can read. Remove it.")
-    return text
+    return texts.check(text, f"{name!r} of {definition.name}")
 
 
 def _segment(segment: Segment, constants: Constants) -> Segment:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
+from parrot.app.pauses import pauses
 from parrot.app.supervised import end, supervise
 from parrot.broker.streams import Entry
 from parrot.broker.variables import Outcome
@@ -15,17 +16,18 @@ from parrot.wire.states import ENDED
 
 T = TypeVar("T")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts while the broker is away
 PATIENCE = 60.0  # seconds
 
-Look = Callable[[Sequence[str]], Awaitable[list[Outcome]]]
+Look = Callable[[Mapping[str, str]], Awaitable[list[Outcome]]]
+"""Where variables stand; by id, the task that makes each (the id of its stream entry)."""
 
 
 class News:
     """The way in of one session. Used on its event loop only.
 
     Who waits is entered first, then looked up, and the stream is read from its start: what ended before the look is
-    found by it, what ends later is on the stream ahead of the reader. So nothing is missed.
+    found by it, what ends later is on the stream ahead of the reader. So nothing is missed. A variable that is not there (yet) is
+    looked up again after a while, and all are when the broker was away, since it may have forgotten its last words.
 
     Args:
         hear: the next entries of the session's news, from the start; blocks for a while when there are none.
@@ -38,17 +40,20 @@ class News:
         self._hear = hear
         self._look = look
         self._waiting: dict[str, dict[asyncio.Future[Outcome], bool]] = {}
+        self._made_by: dict[str, str] = {}
         self._due: set[str] = set()
         self._asked = asyncio.Event()
+        self._pauses = pauses()
         self._tasks: list[asyncio.Task[None]] = []
         self._hearing = False
         self._dead: ParrotError | None = None
 
-    async def ended(self, variable: str, patient: bool) -> Outcome:
+    async def ended(self, variable: str, made_by: str, patient: bool) -> Outcome:
         """Wait until a variable has ended.
 
         Args:
             variable: its id.
+            made_by: the task that makes it: the id of its stream entry.
             patient: the caller limits the time; without, a broker that stays away is an error after a minute.
 
         Raises:
@@ -61,6 +66,7 @@ class News:
             self._tasks.append(supervise(self._look_up(), "news reader", self._die))
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(variable, {})[waiter] = patient
+        self._made_by[variable] = made_by
         self._ask([variable])
         try:
             return await waiter
@@ -77,11 +83,14 @@ class News:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            asked, self._due = list(self._due), set()
-            outcomes = await self._until_it_answers(partial(self._look, asked))
-            for variable, outcome in zip(asked, outcomes, strict=True):
+            asked, self._due = {variable: self._made_by[variable] for variable in self._due if variable in self._made_by}, set()
+            if not asked:
+                continue  # who asked has gone
+            outcomes = dict(zip(asked, await self._until_it_answers(partial(self._look, asked)), strict=True))
+            for variable, outcome in outcomes.items():
                 if outcome.state in ENDED:
                     self._tell(variable, outcome)
+            self._ask_again([variable for variable, outcome in outcomes.items() if outcome.state is None])
             if self._waiting and not self._hearing:
                 self._hearing = True
                 self._tasks.append(supervise(self._hear_all(), "news reader", self._die))
@@ -90,6 +99,12 @@ class News:
         while True:
             entries = await self._until_it_answers(self._hear)
             self._ask(entry.fields.get(b"variable", b"").decode() for entry in entries)
+
+    def _ask_again(self, missing: list[str]) -> None:
+        if missing:
+            asyncio.get_running_loop().call_later(next(self._pauses), self._ask, missing)
+        else:
+            self._pauses = pauses()
 
     def _ask(self, variables: Iterable[str]) -> None:
         if wanted := self._waiting.keys() & set(variables):
@@ -105,20 +120,23 @@ class News:
         waiters = self._waiting[variable]
         del waiters[waiter]
         if not waiters:
-            del self._waiting[variable]
+            del self._waiting[variable], self._made_by[variable]
 
     async def _until_it_answers(self, attempt: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
-        pause, began = _FIRST_PAUSE, loop.time()
-        while True:
+        began = loop.time()
+        for failures, pause in enumerate(pauses()):
             try:
-                return await attempt()
+                answer = await attempt()
+                if failures:
+                    self._ask(self._waiting)
+                return answer
             except BrokerUnavailable as error:
                 # Whoever set a timeout waits on until then; the others are told after a while.
                 if loop.time() - began > self._patience:
                     self._fail(error, even_the_patient=False)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise AssertionError("pauses never end")
 
     def _die(self, death: ParrotError) -> None:
         self._dead = death

@@ -11,7 +11,7 @@ from parrot.errors import DefinitionError
 from parrot.sampling import SamplingConfig
 
 _LONGEST_NAME = 48  # characters; with the call's id it is the id of a variable
-_TAKEN = "session"
+_TAKEN = {"session": "session", "deadline": "deadline", "call_id": "id"}  # arguments of every call
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,10 @@ def _mark(parameter: inspect.Parameter, where: str) -> Input | Output | None:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         shown = str(parameter.replace(annotation=parameter.empty))
         raise DefinitionError(f"{where} has the parameter {shown!r}. Name each parameter, so that the prompt can use it.")
-    if name == _TAKEN:
-        raise DefinitionError(f"The parameter {name!r} of {where} must be called otherwise: a call takes its session under this name.")
+    if name in _TAKEN:
+        raise DefinitionError(
+            f"The parameter {name!r} of {where} must be called otherwise: a call takes its {_TAKEN[name]} under this name."
+        )
     if len(name) > _LONGEST_NAME:
         raise DefinitionError(f"The parameter {name!r} of {where} is longer than {_LONGEST_NAME} characters. Give it a shorter name.")
     found = marks(parameter.annotation)

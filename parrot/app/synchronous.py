@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
+from parrot.app.finding import all_variables, find_variable
+from parrot.app.line import Line
 from parrot.app.outbox import Receipt
-from parrot.app.session import BaseSession
+from parrot.app.portal import open_portal
+from parrot.app.session import BaseSession, T, Work
 from parrot.app.variable import Variable
-from parrot.criteria import Criterion
 from parrot.wire.codec import Message
 
 
@@ -30,7 +33,7 @@ class Session(BaseSession):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            portal = stack.enter_context(_portal())
+            portal = stack.enter_context(open_portal())
             portal.call(self._open)
             self._portal, self._resources = portal, stack.pop_all()
         self._become_current()
@@ -39,9 +42,45 @@ class Session(BaseSession):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._cease_to_be_current()
         with self._resources:
-            portal, self._portal, line = self._portal, None, self._take_leave()
+            portal, self._portal, (line, stood) = self._portal, None, self._take_leave()
             if portal is not None:
-                portal.call(self._close, line, error is None)
+                portal.call(self._close, line, stood, error is None)
+
+    def find(self, wanted: str) -> Variable:
+        """A variable of this session that was made elsewhere.
+
+        Args:
+            wanted: its id, its name if no other has it, or `<call_id>.<output>`.
+
+        Raises:
+            VariableError: there is none, or several have the name.
+            BrokerUnavailable: Redis does not answer.
+        """
+        return self.run(partial(find_variable, self, wanted))
+
+    def variables(self) -> list[Variable]:
+        """The variables of this session, wherever they were made, in order.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        return self.run(partial(all_variables, self))
+
+    def may_block(self, instead: str) -> None:
+        pass  # its event loop runs in another thread
+
+    def run(self, work: Work[T]) -> T:
+        portal = self._portal
+        if portal is not None:
+            return portal.call(self._on_line, work)
+        with open_portal() as for_now:
+            return for_now.call(self._on_line, work)
+
+    async def arun(self, work: Work[T]) -> T:
+        portal = self._portal
+        if portal is None:
+            return await self._on_line(work)
+        return await asyncio.wrap_future(portal.start_task_soon(self._on_line, work))
 
     def _send(self, message: Message, texts: Mapping[str, str]) -> Receipt:
         portal = self._portal
@@ -54,21 +93,8 @@ class Session(BaseSession):
         await receipt
         return receipt
 
-    def get_value(self, variable: Variable, criterion: Criterion | None, timeout: float | None) -> str:
-        if variable.ended:
-            return variable.result()
-        portal = self._portal
-        if portal is not None:
-            return portal.call(self._value, variable, criterion, timeout)
-        with _portal() as for_now:
-            return for_now.call(self._value, variable, criterion, timeout)
+    def _tell(self, message: Message) -> None:
+        async def tell(line: Line) -> None:
+            await line.send(message, {})
 
-    async def await_value(self, variable: Variable, criterion: Criterion | None, timeout: float | None) -> str:
-        portal = self._portal
-        if portal is None:
-            return await self._value(variable, criterion, timeout)
-        return await asyncio.wrap_future(portal.start_task_soon(self._value, variable, criterion, timeout))
-
-
-def _portal() -> AbstractContextManager[BlockingPortal]:
-    return start_blocking_portal("asyncio", {"use_uvloop": True}, name="parrot")
+        self.run(tell)

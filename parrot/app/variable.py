@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parrot.app.outbox import Receipt, refused
+from parrot.app.streaming import Stream
+from parrot.app.waiting import value_of
+from parrot.broker.streams import START
 from parrot.broker.variables import Outcome
 from parrot.criteria import LATENCY, Criterion
 from parrot.errors import CallError, VariableError, from_wire
@@ -22,14 +26,23 @@ class Variable:
         id: its name in Redis.
         name: its name for people.
         session: where it lives.
-        receipts: what must be acknowledged before it can be waited for.
     """
 
-    def __init__(self, session: BaseSession, id: str, name: str, receipt: Receipt, *, source: str, text: str | None = None) -> None:  # noqa: A002 - its public name
+    def __init__(
+        self,
+        session: BaseSession,
+        id: str,  # noqa: A002 - its public name
+        name: str,
+        receipt: Receipt | None,
+        *,
+        source: str,
+        text: str | None = None,
+    ) -> None:
         self.id = id
         self.name = name
         self.session = session
-        self.receipts = [receipt]
+        self._made = receipt
+        self._set: Receipt | None = None
         self._source = source
         self._outcome = None if text is None else Outcome(VariableState.READY, text)
 
@@ -45,11 +58,11 @@ class Variable:
             raise VariableError(
                 f"The variable {self.name!r} cannot be set: it is {self._source}. Only one that was declared without a text can."
             )
-        if any(not refused(receipt) for receipt in self.receipts[1:]):
+        if self._set is not None and not refused(self._set):
             raise VariableError(
                 f"The variable {self.name!r} is set already, and a variable is set once. Make another with session.variable()."
             )
-        self.receipts[1:] = [self.session.set_variable(self, text)]
+        self._set = self.session.set_variable(self, text)
 
     def get(self, criteria: Criterion | str | None = LATENCY, timeout: float | None = None) -> str:
         """Wait for the value.
@@ -62,20 +75,76 @@ class Variable:
         Raises:
             ParrotError: why the variable failed, as the matching class of `parrot.errors`.
             GetTimeout: it was not ready in time; the message says where it stands.
+            Overloaded: its call was not taken: too many are under way.
             BrokerUnavailable: its call was not taken by Redis, or Redis stayed away.
+            VariableError: its results have expired.
             SessionError: it belongs to an `AsyncSession`; await it.
         """
-        return self.session.get_value(self, _criterion(criteria), timeout)
+        criterion = _criterion(criteria)
+        self.session.may_block("await variable")
+        return self.result() if self.ended else self.session.run(partial(value_of, self, criterion, timeout))
 
     async def aget(self, criteria: Criterion | str | None = LATENCY, timeout: float | None = None) -> str:
         """`get` for async code; `await variable` is the same with the defaults."""
-        return await self.session.await_value(self, _criterion(criteria), timeout)
+        return await self.session.arun(partial(value_of, self, _criterion(criteria), timeout))
+
+    def stream(self, from_: int = 0, criteria: Criterion | str | None = LATENCY, timeout: float | None = None) -> Stream:
+        """The text as it comes: `for part in variable.stream(): print(part, end="")`, or `async for`.
+
+        Parts are durable and numbered from 1: each comes once and in order, whatever is restarted meanwhile, and whoever knows the
+        last number that was read can go on from it, in another process too, for as long as the session's results live. The
+        iteration ends with the text, or raises why there is none. A value that was made without a stream comes in one piece.
+
+        Args:
+            from_: the number of the last part that is known; 0 begins at the first.
+            criteria: as for `get`.
+            timeout: seconds to wait for the next part, each time; None waits for as long as it takes.
+
+        Returns:
+            An iterable of `P.Part`. Where its `reset` is true, all text before it is void.
+
+        Raises:
+            CallError: `from_` is negative. While it is iterated, besides: all that `get` raises.
+        """
+        if from_ < 0:
+            raise CallError(f"from_={from_} is not the number of a part. Write 0, or the number of the last part that you have.")
+        return Stream(self, from_, _criterion(criteria), timeout)
+
+    def cancel(self) -> None:
+        """Want the value no more: it is not made, nor what depends on it, nor what was made for it alone. `get` raises `Cancelled`.
+
+        It changes nothing for a variable that has ended.
+
+        Raises:
+            BrokerUnavailable: Redis did not take it.
+            SessionError: it belongs to an `AsyncSession` that was left.
+        """
+        self.session.cancel_variable(self)
 
     def __await__(self) -> Generator[object, None, str]:
         return self.aget().__await__()
 
     def __repr__(self) -> str:
         return f"<Variable {self.name} ({self.id}): {self._standing()}>"
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """What must be acknowledged before it can be waited for."""
+        return [receipt for receipt in (self._made, self._set) if receipt is not None]
+
+    @property
+    def made_by(self) -> str:
+        """The task that makes it: the id of its stream entry, once Redis has acknowledged it."""
+        return START if self._made is None else self._made.result()
+
+    def check_taken(self) -> None:
+        """See to it that nothing builds on a variable that will never be.
+
+        Raises:
+            ParrotError: Redis is known not to have taken what makes it; why.
+        """
+        if self._made is not None and refused(self._made):
+            self._made.result()
 
     @property
     def ended(self) -> bool:
@@ -101,10 +170,11 @@ class Variable:
 
     def _standing(self) -> str:
         if self._outcome is not None:
-            return f"ready, {self._outcome.text[:40]!r}" if self._outcome.text is not None else f"failed, {self._outcome.error}"
+            said = self._outcome.error if self._outcome.text is None else repr(self._outcome.text[:40])
+            return f"{self._outcome.state}, {said}"
         if self._source:
             return self._source
-        return "set" if len(self.receipts) > 1 else "empty"
+        return "empty" if self._set is None else "set"
 
 
 def _criterion(criteria: Criterion | str | None) -> Criterion | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from parrot.app.line import Line
 from parrot.app.outbox import Receipt
-from parrot.app.variable import Variable
 from parrot.broker.variables import Outcome
 from parrot.criteria import Criterion
 from parrot.errors import BrokerUnavailable, GetTimeout
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import WantVariable
+
+if TYPE_CHECKING:
+    from parrot.app.variable import Variable
 
 _LAST_LOOK = 1.0  # seconds to find out where a variable stands, when a timeout is over
 
@@ -23,17 +26,29 @@ _STANDING = {
 }
 
 
-async def value_of(variable: Variable, line: Line, criterion: Criterion | None, timeout: float | None) -> str:
+async def value_of(variable: Variable, criterion: Criterion | None, timeout: float | None, line: Line) -> str:
     """Wait for a variable. Arguments and errors as `Variable.get`."""
     try:
         async with asyncio.timeout(timeout):
-            for receipt in variable.receipts:
-                await _acknowledged(receipt)
+            await taken(variable)
             if not variable.ended:
-                variable.end(await _outcome(variable, line, criterion, patient=timeout is not None))
+                want(variable, criterion, line)
+                variable.end(await end_of(variable, line, patient=timeout is not None))
     except TimeoutError:
-        await _last_look(variable, line, timeout)
+        standing = await last_look(variable, line)
+        if not variable.ended:
+            raise GetTimeout(f"The variable {variable.name!r} ({variable.id}) was not ready after {timeout:g} s. {standing}") from None
     return variable.result()
+
+
+async def taken(variable: Variable) -> None:
+    """Wait until Redis has acknowledged all that a variable follows from.
+
+    Raises:
+        BrokerUnavailable, Overloaded: it did not take it.
+    """
+    for receipt in variable.receipts:
+        await _acknowledged(receipt)
 
 
 async def _acknowledged(receipt: Receipt) -> None:
@@ -42,23 +57,25 @@ async def _acknowledged(receipt: Receipt) -> None:
     receipt.result()
 
 
-async def _outcome(variable: Variable, line: Line, criterion: Criterion | None, patient: bool) -> Outcome:
+def want(variable: Variable, criterion: Criterion | None, line: Line) -> None:
+    """Say what the work towards a variable should be optimised for."""
     if criterion is not None:
         # Its receipt is not waited for: if this is lost, the value comes all the same, only less hurried.
         line.send(WantVariable(session=variable.session.id, variable=variable.id, criterion=criterion), {})
-    return await line.ended(variable.id, patient)
 
 
-async def _last_look(variable: Variable, line: Line, timeout: float | None) -> None:
-    """Find the value after all, or say where the variable stands."""
+async def end_of(variable: Variable, line: Line, patient: bool) -> Outcome:
+    """Wait until a variable that was taken has ended; see `News.ended`."""
+    return await line.ended(variable.id, variable.made_by, patient)
+
+
+async def last_look(variable: Variable, line: Line) -> str:
+    """Find the end of a variable after all, or say where it stands."""
     try:
         async with asyncio.timeout(_LAST_LOOK):
-            (outcome,) = await line.look([variable.id])
+            (outcome,) = await line.look({variable.id: variable.made_by})
     except (BrokerUnavailable, TimeoutError) as error:
         # The caller learns of the timeout, and that the broker is away.
-        standing = str(error) or "Redis does not answer."
-    else:
-        variable.end(outcome)
-        standing = _STANDING.get(outcome.state, "")
-    if not variable.ended:
-        raise GetTimeout(f"The variable {variable.name!r} ({variable.id}) was not ready after {timeout:g} s. {standing}") from None
+        return str(error) or "Redis does not answer."
+    variable.end(outcome)
+    return _STANDING.get(outcome.state, "")

@@ -79,6 +79,16 @@ class CallEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class VariableHead:
+    """What names a variable; `function` is empty if the app gave it its value."""
+
+    id: str
+    name: str
+    function: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class VariableEntry:
     """A variable; `call` is empty if the app gave it its value."""
 
@@ -171,6 +181,30 @@ class Directory:
         if begin:
             raise SessionError(f"{len(begin)} sessions begin with {wanted!r}: {', '.join(begin[:5])}. Write more of the id.")
         raise SessionError(f"No session has the id or the name {wanted!r}. `parrot ls` lists those whose results still live.")
+
+    async def called(self, wanted: str) -> list[SessionEntry]:
+        """The session of that id, or else those of that name, the newest first; their calls are not counted."""
+        (row,) = await self._hashes([self._keys.session(wanted)])
+        if row:
+            return [_session(wanted, row, [])]
+        ids = await self._newest(None)
+        names = await self._pipelined(ids, lambda pipe, i: pipe.hget(self._keys.session(i), "name"))
+        found = [i for i, name in zip(ids, names, strict=True) if name is not None and _text(name) == wanted]
+        rows = await self._hashes(map(self._keys.session, found))
+        return [_session(i, row, []) for i, row in zip(found, rows, strict=True) if row]
+
+    async def heads(self, session: str, variables: Collection[str] | None = None) -> list[VariableHead]:
+        """What names the variables of a session, in the order in which they were made.
+
+        Args:
+            session: its whole id.
+            variables: only these, as far as they belong to the session; all by default.
+        """
+        ids = (await self._lists([self._keys.variables(session)]))[0] if variables is None else variables
+        fields = ("session", "name", "function", "state")
+        rows = await self._pipelined(ids, lambda pipe, i: pipe.hmget(self._keys.variable(i), fields))
+        found = [(i, *(_text(raw or b"") for raw in row)) for i, row in zip(ids, rows, strict=True)]
+        return [VariableHead(i, name, function, state) for i, owner, name, function, state in found if owner == session]
 
     async def program(self, session: str) -> Program:
         """A session with its calls and variables.

@@ -50,6 +50,7 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            "auto-aof-rewrite-min-size": "512mb",  # rewriting takes a core for a while; small logs are not worth it
             "maxmemory-policy": "noeviction",
         } | dict(options or {})
         self._process: subprocess.Popen[bytes] | None = None

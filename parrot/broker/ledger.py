@@ -15,7 +15,7 @@ import orjson
 from redis.asyncio import Redis
 
 from parrot.broker.scripts import run
-from parrot.errors import NotLeader
+from parrot.errors import BrokerUnavailable, NotLeader
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Order
@@ -32,11 +32,13 @@ class Lead:
         epoch: grows with each leader; the commit script refuses all but the newest.
         cursors: by stream name, the last entry that is done.
         batches: how many batches were committed.
+        forgetful: the broker has lost batches that it had acknowledged to us, as after a power loss.
     """
 
     epoch: int
     cursors: dict[str, str]
     batches: int
+    forgetful: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Ledger:
         self._redis = redis
         self._keys = keys
         self._epoch = 0
+        self._batches = 0
 
     async def lead(self, leader: str, lease: float) -> Lead | float:
         """Begin a new epoch, unless somebody leads; whoever led before can commit nothing from here on.
@@ -80,7 +83,8 @@ class Ledger:
             return float(rest[0]) / 1000
         self._epoch = epoch
         tasks, events, batches = (raw.decode() for raw in rest)
-        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches))
+        before, self._batches = self._batches, int(batches)
+        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches), forgetful=int(batches) < before)
 
     async def commit(self, cursors: Mapping[str, str], batches: int, operations: Sequence[Op]) -> list[int]:
         """Write a batch: operations, read cursors and batch number together.
@@ -90,27 +94,37 @@ class Ledger:
 
         Raises:
             NotLeader: another ServeCore has taken over; nothing was written.
+            BrokerUnavailable: the broker has lost what it had acknowledged; nothing was written.
         """
         keys = self._keys
         position = ("tasks", cursors[keys.tasks], "events", cursors[keys.events], "batches", str(batches))
         batch = orjson.dumps({"position": position, "operations": operations})
-        answer = await run(self._redis, "commit", [keys.core], self._epoch, batch)
+        answer = await run(self._redis, "commit", [keys.core], self._epoch, batch, batches, self._batches)
         if answer == b"superseded":
             raise NotLeader(f"Another ServeCore leads the cell {keys.cell} now.")
+        if answer == b"lost":
+            raise BrokerUnavailable("Redis has lost what it had acknowledged. With `appendfsync always` it would not, even in a power loss.")
+        self._batches = batches
         refused: list[int] = answer
         return refused
 
-    async def dispatch(self, orders: Iterable[tuple[str, str, Order]]) -> None:
+    async def dispatch(self, orders: Iterable[tuple[str, str, Order]]) -> list[str]:
         """Append orders to their engines' streams, each once however often it is sent: engine, id of the entry, order.
 
         An order for an engine that has left goes nowhere: its stream is gone, and that it left is an event of its own.
+
+        Returns:
+            Engines that cannot be reached: somebody else has written to their job streams, with an id above all of ServeCore's.
         """
         by_engine: dict[str, list[tuple[str, str, str]]] = {}
         for engine, entry, order in orders:
             fields = encode(order)
             by_engine.setdefault(engine, []).append((entry, str(fields["kind"]), str(fields["body"])))
-        for engine, entries in by_engine.items():
-            await run(self._redis, "dispatch", [self._keys.jobs(engine)], VERSION, orjson.dumps(entries))
+        return [engine for engine, entries in by_engine.items() if await self._send(engine, entries) < 0]
+
+    async def _send(self, engine: str, entries: list[tuple[str, str, str]]) -> int:
+        written: int = await run(self._redis, "dispatch", [self._keys.jobs(engine)], VERSION, orjson.dumps(entries), self._batches)
+        return written
 
     async def abandon(self, engines: Iterable[str]) -> None:
         """Delete the job streams of engines that are gone."""

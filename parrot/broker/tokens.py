@@ -29,12 +29,14 @@ class Part:
         text: what to append.
         tokens: the ids behind it; empty where text and tokens do not agree.
         kind: `more` appends; `reset` says that all before it is void, since generation began anew, and appends to nothing.
+        by: the model and tokenizer that made it, in the first part of an output; a later attempt goes on from there only with the same.
     """
 
     number: int
     text: str
     tokens: tuple[int, ...] = ()
     kind: Literal["more", "reset"] = "more"
+    by: str = ""
 
 
 class Tokens:
@@ -47,8 +49,7 @@ class Tokens:
     async def append(self, parts: Sequence[tuple[Job, Part]]) -> list[bool]:
         """Append parts of many generations in one round trip; False where the attempt must stop and nothing was written."""
         rows = [
-            (self._keys.variable(job.variable), self._keys.tokens(job.variable), str(job.attempt), f"{part.number}-0", part.text, part.kind)
-            for job, part in parts
+            (self._keys.variable(job.variable), str(job.attempt), self._keys.tokens(job.variable), *written(part)) for job, part in parts
         ]
         packed = [msgpack.packb(part.tokens) for _, part in parts]
         return [answer == 1 for answer in await run(self._redis, "append", [self._keys.events], orjson.dumps(rows), *packed)]
@@ -61,8 +62,14 @@ class Tokens:
         return [[part_of(Entry("", raw.decode(), fields)) for raw, fields in rows] for rows in await pipe.execute()]
 
 
+def written(part: Part) -> tuple[str, str, str, str]:
+    """A part as scripts take it, but for its tokens: number, kind, text, by."""
+    return f"{part.number}-0", part.kind, part.text, part.by
+
+
 def part_of(entry: Entry) -> Part:
     """The part that a stream entry holds."""
     fields = entry.fields
     kind: Literal["more", "reset"] = "reset" if fields[b"kind"] == b"reset" else "more"
-    return Part(int(entry.id.partition("-")[0]), fields[b"text"].decode(), tuple(msgpack.unpackb(fields[b"tokens"])), kind)
+    tokens = tuple(msgpack.unpackb(fields[b"tokens"]))
+    return Part(int(entry.id.partition("-")[0]), fields[b"text"].decode(), tokens, kind, fields.get(b"by", b"").decode())

@@ -10,6 +10,7 @@ import orjson
 from redis.asyncio import Redis
 
 from parrot.broker.scripts import run
+from parrot.broker.tokens import Part, written
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState
@@ -52,13 +53,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A finished generation, ready to be published."""
+    """A finished generation, ready to be published; `rest` is what its token stream still lacks, if it has one."""
 
     job: Job
     value: Value
     finish_reason: str
     event: GenerationDone
     ended: str
+    rest: Part | None = None
 
 
 class Variables:
@@ -80,13 +82,18 @@ class Variables:
 
     async def publish(self, publications: Sequence[Publication]) -> list[bool]:
         """Set variables, each once; False where this attempt may not (any more) and nothing was changed."""
-        done = orjson.dumps([self._published(publication) for publication in publications])
         tokens = [b"" if one.value.tokens is None else msgpack.packb(one.value.tokens) for one in publications]
-        arguments = (VERSION, GenerationDone.__name__, done, *tokens)
+        done = []
+        for publication in publications:
+            if publication.rest is not None:
+                tokens.append(msgpack.packb(publication.rest.tokens))
+            done.append(self._published(publication, len(tokens) - 1))
+        arguments = (VERSION, GenerationDone.__name__, orjson.dumps(done), *tokens)
         return [answer == 1 for answer in await run(self._redis, "publish", [self._keys.events], *arguments)]
 
-    def _published(self, done: Publication) -> list[str]:
+    def _published(self, done: Publication, tokens_of_rest: int) -> list[object]:
         job, value, usage = done.job, done.value, done.event.usage
+        rest = () if done.rest is None else (self._keys.tokens(job.variable), *written(done.rest), tokens_of_rest)
         fields = [
             *("value", value.text, "ended", done.ended, "finish_reason", done.finish_reason),
             *(("tokenizer", value.tokenizer) if value.tokens is not None else ()),
@@ -94,7 +101,7 @@ class Variables:
             *("seconds", f"{usage.seconds:.3f}"),
         ]
         names = (self._keys.variable(job.variable), self._keys.news(job.session), job.variable, str(job.attempt))
-        return [*names, str(encode(done.event)["body"]), *fields]
+        return [*names, str(encode(done.event)["body"]), rest, *fields]
 
     async def values(self, variables: Iterable[str]) -> list[Value | None]:
         """The values of variables, in one round trip; None for one that is not ready."""

@@ -7,6 +7,7 @@ import uvloop
 from parrot import log
 from parrot.cli import signals
 from parrot.cli.options import RedisUrl
+from parrot.collector import spare_the_collector
 from parrot.config import load
 
 
@@ -21,5 +22,7 @@ def core(redis_url: RedisUrl = None) -> None:
     settings = load(redis_url=redis_url)
     log.setup(settings.log_level, settings.log_json)
     from parrot.core.loop import serve  # here, so that `parrot --help` need not load it
+
+    spare_the_collector()
 
     signals.run(serve(settings), stopped=None, loop_factory=uvloop.new_event_loop)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, TypeVar
 
 import orjson
 import typer
@@ -30,6 +30,11 @@ from parrot.cli.text import builtin, pieces, read
 from parrot.config import Settings, load
 from parrot.errors import ConfigurationError, ParrotError
 from parrot.wire.keys import Keys
+
+if TYPE_CHECKING:
+    from parrot.app.variable import Variable
+
+T = TypeVar("T")
 
 _LONGEST_PIECE = 1_800  # characters: some 400 tokens
 _LONGEST_RUN = 600.0  # seconds after which the demo gives up
@@ -148,22 +153,29 @@ async def _run(settings: Settings, parts: Sequence[str], out: Console) -> Report
             if not before:
                 raise ConfigurationError("No engine is registered there. Start one: parrot worker")
             out.print(f"\nTwo programs on {len(parts)} parts of {len(' '.join(parts)):,} characters of text:")
-            began, moment = time.monotonic(), datetime.now(UTC)
+            began = datetime.now(UTC)
             sessions, variables = await submit(settings.redis_url, parts)
-            shown = asyncio.create_task(watch(directory, sessions, out))
-            try:
-                outcomes = await asyncio.gather(
-                    *(variable.aget(timeout=_LONGEST_RUN) for variable in variables.values()), return_exceptions=True
-                )
-                seconds = time.monotonic() - began
-                programs = await asyncio.wait_for(shown, _LONGEST_RUN)
-            finally:
-                shown.cancel()
-            after = await _reported(directory, moment, seconds, settings)
-            values, errors = _sorted_out(dict(zip(variables, outcomes, strict=True)))
+            (outcomes, ended), programs = await _in_time(asyncio.gather(_outcomes(variables), watch(directory, sessions, out)))
+            seconds = (ended - began).total_seconds()
+            after = await _reported(directory, ended, settings)
+            values, errors = _sorted_out(outcomes)
             return Report(values, errors, programs, after, seconds, _busy(before, after, seconds))
     finally:
         await redis.aclose()
+
+
+async def _in_time(work: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(work, _LONGEST_RUN)
+    except TimeoutError:
+        raise ParrotError(
+            f"The demo was not done within {_LONGEST_RUN:g} s. `parrot dev` and `parrot ls` show what an engine does."
+        ) from None
+
+
+async def _outcomes(variables: Mapping[str, Variable]) -> tuple[dict[str, str | BaseException], datetime]:
+    found = await asyncio.gather(*(variable.aget() for variable in variables.values()), return_exceptions=True)
+    return dict(zip(variables, found, strict=True)), datetime.now(UTC)
 
 
 def _sorted_out(outcomes: dict[str, str | BaseException]) -> tuple[dict[str, str | None], dict[str, str]]:
@@ -179,13 +191,12 @@ def _sorted_out(outcomes: dict[str, str | BaseException]) -> tuple[dict[str, str
     return values, errors
 
 
-async def _reported(directory: Directory, began: datetime, seconds: float, settings: Settings) -> list[EngineEntry]:
+async def _reported(directory: Directory, ended: datetime, settings: Settings) -> list[EngineEntry]:
     """The engines, once each has reported its load after the end: their reports come once in a while."""
-    ended = began.timestamp() + seconds
     give_up = time.monotonic() + 2 * settings.beat_seconds + 1
     while True:
         engines = await directory.engines()
-        if time.monotonic() > give_up or all(e.seen and datetime.fromisoformat(e.seen).timestamp() >= ended for e in engines):
+        if time.monotonic() > give_up or all(engine.seen and datetime.fromisoformat(engine.seen) >= ended for engine in engines):
             return engines
         await asyncio.sleep(0.1)
 
@@ -201,16 +212,23 @@ def _status(report: Report) -> int:
 
 
 def _tell(report: Report, settings: Settings, out: Console, file: Path) -> None:
-    for name in ("map-reduce summary", "chain summary"):
-        value = report.values[name]
-        text = escape(" ".join(value.split())) if value is not None else f"[red]{escape(report.errors[name])}[/]"
-        out.print(f"\n[bold]{name}[/]\n{text}")
-    out.print()
-    out.print(_figures(report))
+    out.print("\n[bold]The map-reduce summary[/]")
+    out.print(_sentence("The article explains", report.values["map-reduce summary"]))
+    out.print("\n[bold]The chain summary[/]")
+    for name, value in report.values.items():
+        if name.startswith("chain"):
+            out.print(_sentence("It explains" if name == "chain 1" else "It then explains", value))
     for name, error in report.errors.items():
         out.print(f"[red]{escape(name)} failed: {escape(error)}[/]")
+    out.print()
+    out.print(_figures(report))
     _leave(report, settings, file)
     out.print(f"\nFigures and all values: {file}", soft_wrap=True)
+
+
+def _sentence(beginning: str, value: str | None) -> str:
+    """A value with the words that the prompt put before it, and its full stop, which is where the model was stopped."""
+    return escape(f"{beginning} {' '.join(value.split()).rstrip('.')}.") if value is not None else "[red](failed)[/]"
 
 
 def _figures(report: Report) -> Table:

@@ -7,34 +7,55 @@ import parrot as P
 
 PARTS = 6  # into which the text is cut; `combine` takes so many
 
-_BRIEF = P.SamplingConfig(temperature=0, max_gen_length=48)
-
 Text = Annotated[str, P.Input]
-Summary = Annotated[str, P.Output(_BRIEF)]
+Sentence = Annotated[str, P.Output(P.SamplingConfig(temperature=0, max_gen_length=60, stop=(". ", "\n")))]
+
+# All prompts begin alike, so that an engine computes that part once. The model is small: it does best where its answer is begun for it.
+WRITER = P.system("You are a technical writer. You summarize texts in short and plain sentences.")
 
 
-@P.semantic_function()
-def summarize(text: Text, summary: Summary) -> None:
-    """{{text}}
-
-    Summarize this text in one sentence: {{summary}}
-    """
-
-
-@P.semantic_function()
-def combine(one: Text, two: Text, three: Text, four: Text, five: Text, six: Text, summary: Summary) -> None:
-    """{{one}} {{two}} {{three}} {{four}} {{five}} {{six}}
-
-    Summarize this text in two sentences: {{summary}}
-    """
+@P.semantic_function(
+    conversation=[
+        WRITER,
+        P.user("{{text}}\n\nSummarize this text in one sentence."),
+        P.assistant("This text explains {{summary}}"),
+    ]
+)
+def summarize(text: Text, summary: Sentence) -> None:
+    """Map: one part of the text."""
 
 
-@P.semantic_function()
-def refine(text: Text, so_far: Text, summary: Summary) -> None:
-    """{{text}}
+@P.semantic_function(
+    conversation=[
+        WRITER,
+        P.user(
+            """- {{one}}
+            - {{two}}
+            - {{three}}
+            - {{four}}
+            - {{five}}
+            - {{six}}
 
-    Summary of what came before: {{so_far}} Summarize everything in two sentences: {{summary}}
-    """
+            These are the main points of an article. Summarize the article in one sentence."""
+        ),
+        P.assistant("The article explains {{summary}}"),
+    ]
+)
+def combine(one: Text, two: Text, three: Text, four: Text, five: Text, six: Text, summary: Sentence) -> None:
+    """Reduce: the summaries of all parts into one."""
+
+
+@P.semantic_function(
+    conversation=[
+        WRITER,
+        P.user("Summarize the first part of the article in one sentence."),
+        P.assistant("{{so_far}}"),
+        P.user("{{text}}\n\nSummarize this next part of the article in one sentence."),
+        P.assistant("It then explains {{summary}}"),
+    ]
+)
+def refine(so_far: Text, text: Text, summary: Sentence) -> None:
+    """A link of the chain: the next part, read with the summary of what came before."""
 
 
 def map_reduce(parts: Sequence[str]) -> dict[str, P.Variable]:
@@ -45,12 +66,11 @@ def map_reduce(parts: Sequence[str]) -> dict[str, P.Variable]:
 
 
 def chain(parts: Sequence[str]) -> dict[str, P.Variable]:
-    """Summarize part after part, each time with the summary so far."""
-    so_far: P.Variable | str = "nothing yet."
+    """Summarize part after part, each one with the summary of what came before."""
+    so_far: P.Variable | str = "It is an introduction."
     named: dict[str, P.Variable] = {}
     for number, part in enumerate(parts, 1):
-        so_far = named[f"chain {number}"] = refine(text=part, so_far=so_far)
-    named["chain summary"] = named.pop(f"chain {len(parts)}")
+        so_far = named[f"chain {number}"] = refine(so_far=so_far, text=part)
     return named
 
 

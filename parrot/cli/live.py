@@ -17,6 +17,7 @@ from parrot.errors import SessionError
 from parrot.wire.states import ENDED, CallState, SessionState, VariableState
 
 _LOOK_SECONDS = 0.3
+_AT_WORK = frozenset({CallState.WAITING, CallState.QUEUED, CallState.PLACED})
 
 
 async def watch(directory: Directory, sessions: Sequence[str], out: Console) -> list[Program]:
@@ -85,7 +86,7 @@ def _seconds(variable: VariableEntry, now: datetime) -> str:
 
 
 def _facts(variable: VariableEntry) -> str:
-    if variable.state == VariableState.FAILED:
+    if variable.state != VariableState.READY:
         return escape(variable.error)
     cached = f" ({variable.tokens_cached} cached)" if variable.tokens_cached else ""
     return f"{variable.seconds or 0:.1f} s on {escape(variable.engine)}, {variable.tokens_in} tokens in{cached}, {variable.tokens_out} out"
@@ -112,5 +113,4 @@ async def _program(directory: Directory, session: str) -> Program | None:
 
 
 def _complete(program: Program) -> bool:
-    ended = all(call.state in (CallState.DONE, CallState.FAILED) for call in program.calls)
-    return program.session.state == SessionState.CLOSED and ended
+    return program.session.state == SessionState.CLOSED and all(call.state not in _AT_WORK for call in program.calls)

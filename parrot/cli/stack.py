@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -178,6 +179,7 @@ def _environment(settings: Settings, url: str) -> dict[str, str]:
         "PARROT_MODEL": settings.model,
         "PARROT_DATA": str(settings.data.resolve()),
         "PYTHONUNBUFFERED": "1",
+        "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "INFO"),  # what it says while it starts, people are told
     }
 
 

@@ -7,7 +7,7 @@ from pydoc_data.topics import topics
 
 from parrot.errors import ConfigurationError
 
-ARTICLES = ("objects", "execmodel")  # prose of CPython's own language reference, which comes with every Python
+ARTICLES = ("objects", "exceptions", "context-managers")  # prose of CPython's own language reference, which comes with every Python
 _LONGEST_FILE = 1_000_000  # bytes; more is no text to be summarised in a demo
 _SHORTEST_PIECE = 80  # characters that are worth a summary
 

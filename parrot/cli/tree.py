@@ -94,6 +94,8 @@ def _cost(variable: VariableEntry) -> str:
 def _text(variable: VariableEntry, room: int) -> str:
     if variable.state == VariableState.FAILED:
         return f"\n[red]{escape(variable.error or variable.error_code or 'no reason was given')}[/]"
+    if variable.state == VariableState.CANCELLED:
+        return f"\n[dim]{escape(variable.error)}[/]" if variable.error else ""
     if variable.value is None:
         return f"\n[dim]{escape(variable.why)}[/]" if variable.why else ""
     return f"\n“{escape(preview(variable.value, room))}”"

@@ -14,6 +14,7 @@ COLOURS = {
     "ready": "green",
     "done": "green",
     "failed": "bold red",
+    "cancelled": "magenta",
     "open": "green",
     "closed": "dim",
     "up": "green",

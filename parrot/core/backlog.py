@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from parrot.core.graph import Generation
@@ -19,6 +20,10 @@ class Backlog:
         self._pushed += 1
         entry = (generation.order, self._pushed, generation)
         heappush(self._queues.setdefault(generation.call.request.model, []), entry)
+
+    def __iter__(self) -> Iterator[Generation]:
+        """All that wait, in no order."""
+        return (generation for queue in self._queues.values() for _, _, generation in queue if not generation.ended)
 
     def serves(self, model: str) -> bool:
         """Whether anything waits for an engine with this model."""

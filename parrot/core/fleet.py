@@ -34,6 +34,11 @@ class Fleet:
             generation.order = self._ready
         (self._suspects if generation.suspect else self._backlog).push(generation)
 
+    def waiting(self) -> Iterator[Generation]:
+        """All that wait for an engine, in no order."""
+        yield from self._backlog
+        yield from self._suspects
+
     def hold(self, generation: Generation, engine: Engine) -> None:
         """An engine has been given a generation."""
         generation.engine = engine.id
@@ -81,7 +86,7 @@ class Fleet:
         reserved: list[Engine] = []
         for engine in sorted(self.engines.values(), key=lambda engine: len(engine.holds)):
             model = engine.about.model
-            if not self._suspects.serves(model) or any(other.about.model == model for other in reserved):
+            if engine.draining or not self._suspects.serves(model) or any(other.about.model == model for other in reserved):
                 continue
             if engine.holds:
                 reserved.append(engine)

@@ -114,6 +114,7 @@ class Graph:
         self.sessions: dict[str, Session] = {}
         self.variables: dict[str, Variable] = {}
         self.calls: dict[str, Call] = {}
+        self.owners: dict[str, str] = {}  # the session of every call, ended ones too: a call id is used once
         self.tenants: Counter[str] = Counter()  # calls under way, by tenant
 
     def declare(self, session: Session, variable: str, state: VariableState) -> Variable:
@@ -121,6 +122,11 @@ class Graph:
         made = self.variables[variable] = Variable(variable, session.id, state)
         session.variables.append(variable)
         return made
+
+    def note(self, session: Session, call: str) -> None:
+        """Remember that a call is this session's."""
+        session.calls[call] = None
+        self.owners[call] = session.id
 
     def add(self, session: Session, request: SubmitCall, lowered: Iterable[Lowered]) -> list[Generation]:
         """Add a call; its inputs are known variables of its session, its outputs may be known from before a restart.
@@ -130,7 +136,7 @@ class Graph:
         """
         call = Call(request, 0)
         self.calls[call.id] = call
-        session.calls[call.id] = None
+        self.note(session, call.id)
         session.active += 1
         self.tenants[session.tenant] += 1
         generations = [self._generation(session, call, one) for one in lowered]
@@ -229,4 +235,6 @@ class Graph:
         """Forget a session that is over, with its variables."""
         for variable in session.variables:
             del self.variables[variable]
+        for call in session.calls:
+            del self.owners[call]
         del self.sessions[session.id]

@@ -6,28 +6,33 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
-from parrot.broker.connection import connect, in_sentences, without_password
+from parrot.broker.connection import BLOCK_MS, connect, in_sentences, without_password
 from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.renewal import Renewal
 from parrot.broker.streams import Entry, StreamReader
 from parrot.config import Settings
 from parrot.core.history import History
 from parrot.core.machine import Batch, Limits, Machine
+from parrot.core.records import clock
 from parrot.core.recovery import rebuild
-from parrot.errors import BrokerUnavailable, MessageError, NotLeader
+from parrot.core.undecodable import answers
+from parrot.errors import BrokerUnavailable, InternalError, MessageError, NotLeader, ParrotError
 from parrot.wire import to_core
 from parrot.wire.keys import Keys
-from parrot.wire.to_core import Event, Task
+from parrot.wire.to_core import EngineDown, Event, Task
+from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op, bury
 
 log = structlog.get_logger("parrot.core")
 
+PORTION_BYTES = 16 * 1024 * 1024  # of messages that are committed together: Redis takes no command of more than 512 MiB
 HISTORY = 1_000  # entries of each stream that stay after they were read, for people who look
 STANDBY_LOOKS = 0.5  # seconds after which a standby looks again: a leader that ends lays its lease down before it runs out
+LATE = 0.5  # seconds that a read may take longer than it was told to, on a busy machine
 PATIENCE = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach the broker; the last one repeats
 
 
@@ -45,12 +50,12 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
     """
     redis = connect(settings.redis_url)
     keys = Keys(settings.cell)
+    ledger = Ledger(redis, keys)
     failures = 0
     try:
         while True:
             try:
                 with in_sentences(settings.redis_url):
-                    ledger = Ledger(redis, keys)
                     lead = await _await_lead(ledger, settings)
                     failures = 0
                     with Renewal(settings.redis_url, keys, lead.epoch, settings.lease_seconds) as renewal:
@@ -60,7 +65,7 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
                         reader = StreamReader(redis, core.cursors)
                         while True:
                             renewal.alive()
-                            await core.step(await reader.read(core.patience_ms()))
+                            await core.turn(reader)
             except NotLeader as error:
                 # Our last batch was not written; the new leader reads the same messages.
                 log.warning("superseded", error=str(error))
@@ -107,19 +112,26 @@ class Core:
         cursors: by stream, the last entry that was read; the reader moves them.
     """
 
-    def __init__(self, ledger: Ledger, keys: Keys, machine: Machine, cursors: dict[str, str]) -> None:
+    def __init__(self, ledger: Ledger, keys: Keys, limits: Limits, machine: Machine, lead: Lead) -> None:
         self._ledger = ledger
         self._keys = keys
+        self._limits = limits
         self._machine = machine
-        self._histories = {stream: History(HISTORY) for stream in cursors}
-        self.cursors = cursors
+        self._histories = {stream: History(HISTORY) for stream in lead.cursors}
+        self._done = Lead(lead.epoch, dict(lead.cursors), lead.batches)  # as a successor would find it
+        self._heard = time.monotonic()
+        self.cursors = lead.cursors
 
     @classmethod
     async def take_over(cls, ledger: Ledger, keys: Keys, limits: Limits, lead: Lead) -> Core:
         """Go on where the last leader of a cell stopped."""
         machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time())
-        await ledger.dispatch(unsent)
-        core = cls(ledger, keys, machine, lead.cursors)
+        core = cls(ledger, keys, limits, machine, lead)
+        await core._dispatch(unsent)
+        if lead.forgetful:
+            # Engines read jobs and published values that are gone now: they come back under new ids, and nothing that they held stands.
+            log.error("the broker has lost what it had acknowledged", consequence="all engines begin anew")
+            await core._dismiss(machine.fleet.engines, "the broker has lost what it had acknowledged")
         await core.step([])
         return core
 
@@ -128,39 +140,112 @@ class Core:
         deadline = self._machine.deadline()
         return 3_600_000 if deadline is None else max(1, int((deadline - time.time()) * 1000) + 1)
 
+    async def turn(self, reader: StreamReader) -> None:
+        """Read what has come, or wait for it, and handle it to the end."""
+        patience = min(self.patience_ms(), BLOCK_MS)
+        entries = await reader.read(patience)
+        before, self._heard = self._heard, time.monotonic()
+        if self._heard - before > patience / 1000 + LATE:
+            # The broker hung or was away, or we were stopped or slow: that nobody was heard is no sign of death.
+            self._machine.spare(time.time())
+        await self.step(entries)
+
     async def step(self, entries: list[Entry]) -> None:
         """Handle what was read and the passing of time, to the end."""
-        messages, buried = self._decode(entries)
-        batch = self._machine.handle(messages, time.time())
-        batch.operations.extend(buried)
-        if entries or batch.operations:
-            await self._carry_out(batch)
+        for portion in portions(entries):
+            try:
+                batch = self._decide(portion)
+            except Exception:  # a fault of ours that this portion brought to light; nothing of it was written
+                log.exception("cannot handle", entries=len(portion))
+                await self._step_one_by_one(portion)
+            else:
+                await self._carry_out(portion, batch)
         await self._trim(entries)
 
-    async def _carry_out(self, batch: Batch) -> None:
-        refused = await self._ledger.commit(self.cursors, batch.number, batch.operations)
+    async def _step_one_by_one(self, entries: list[Entry]) -> None:
+        """Find the entry that cannot be handled, so that it alone is put aside.
+
+        The machine may have stopped half-way in a decision: it is built anew from the last commit.
+        """
+        await self._start_over()
+        for entry in entries:
+            try:
+                batch = self._decide([entry])
+            except Exception as error:  # the entry goes to the dead letters, and whoever waits for it is told
+                log.exception("dead letter", stream=entry.stream, id=entry.id)
+                await self._start_over()
+                batch = self._decide([])  # if this fails too, it is not the entry's fault: whoever runs us learns of it
+                batch.write(*self._put_aside(entry, InternalError(f"ServeCore failed to handle it: {type(error).__name__}: {error}")))
+            await self._carry_out([entry], batch)
+
+    async def _start_over(self) -> None:
+        self._machine, unsent = rebuild(self._keys, self._limits, self._done, await self._ledger.load(), time.time())
+        await self._dispatch(unsent)
+
+    def _decide(self, entries: list[Entry]) -> Batch:
+        messages, put_aside = self._decode(entries)
+        batch = self._machine.handle(messages, time.time())
+        batch.write(*put_aside)
+        return batch
+
+    async def _carry_out(self, entries: list[Entry], batch: Batch) -> None:
+        if not entries and not batch.operations:
+            return
+        cursors = self._done.cursors | {entry.stream: entry.id for entry in entries}
+        refused = await self._ledger.commit(cursors, batch.number, batch.operations)
+        self._done = Lead(self._done.epoch, cursors, batch.number)
         for position in refused:
             # The variable was set while we decided; the event that says so is on its way and tells the machine.
             log.debug("operation refused", operation=batch.operations[position][:2])
-        if batch.orders:
-            await self._ledger.dispatch(batch.orders)
         await self._ledger.abandon(batch.abandoned)
+        await self._dispatch(batch.orders)
+
+    async def _dispatch(self, orders: list[tuple[str, str, Order]]) -> None:
+        unreachable = await self._ledger.dispatch(orders) if orders else []
+        if unreachable:
+            # Each engine comes back under a new id, with a stream of its own, once it sees that this one is gone.
+            log.warning("job streams hold what ServeCore did not write", engines=unreachable)
+            await self._dismiss(unreachable, "somebody else wrote to its job stream")
+
+    async def _dismiss(self, engines: Iterable[str], reason: str) -> None:
+        downs = [EngineDown(engine=engine, reason=reason) for engine in engines]
+        await self._carry_out([], self._machine.handle(downs, time.time()))
 
     def _decode(self, entries: list[Entry]) -> tuple[list[Task | Event], list[Op]]:
         messages: list[Task | Event] = []
-        buried: list[Op] = []
+        put_aside: list[Op] = []
         for entry in entries:
             door = to_core.tasks if entry.stream == self._keys.tasks else to_core.events
             try:
                 messages.append(door.decode(entry.fields))
             except MessageError as error:
-                # The entry goes to the dead letters in the same commit that moves the cursor past it.
                 log.warning("dead letter", stream=entry.stream, id=entry.id, reason=str(error))
-                buried.append(bury(self._keys.dead, entry.stream, entry.id, error, entry.fields))
-        return messages, buried
+                put_aside += self._put_aside(entry, error)
+        return messages, put_aside
+
+    def _put_aside(self, entry: Entry, error: ParrotError) -> list[Op]:
+        """The entry goes to the dead letters in the same commit that moves the cursor past it; whoever waits for it is told."""
+        letter = bury(self._keys.dead, entry.stream, entry.id, error, entry.fields)
+        if entry.stream != self._keys.tasks:
+            return [letter]
+        return [letter, *answers(self._keys, entry.fields, error, self._limits.results, clock(time.time()))]
 
     async def _trim(self, entries: list[Entry]) -> None:
         for stream, history in self._histories.items():
             count = sum(entry.stream == stream for entry in entries)
             if count and (before := history.add(self.cursors[stream], count)):
                 await self._ledger.trim(stream, before)
+
+
+def portions(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """What was read, in parts of a bounded size that are handled one after the other; one empty part if there is nothing."""
+    portion: list[Entry] = []
+    size = 0
+    for entry in entries:
+        bytes_ = sum(map(len, entry.fields.values()))
+        if portion and size + bytes_ > PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(entry)
+        size += bytes_
+    yield portion

@@ -6,13 +6,19 @@ template, earlier outputs included, so that each extends the context of the one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from parrot import template
-from parrot.errors import CallError, DefinitionError
+from parrot.errors import CallError, DefinitionError, LimitExceeded
 from parrot.sampling import SamplingConfig
+from parrot.wire.codec import MAX_MESSAGE_BYTES
 from parrot.wire.to_core import Argument, SubmitCall
 from parrot.wire.to_engine import Piece
+
+MAX_JOB_BYTES = MAX_MESSAGE_BYTES - 1024 * 1024  # of texts; the rest is for the envelope, names and numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ def lower(request: SubmitCall) -> list[Lowered]:
 
     Raises:
         CallError: slots, arguments and outputs do not fit together.
+        LimitExceeded: the prompt is too large to be sent.
     """
     _check(request)
     generations: list[Lowered] = []
@@ -56,7 +63,20 @@ def lower(request: SubmitCall) -> list[Lowered]:
             prompt.append(piece)
             if piece.kind == "variable":
                 inputs[piece.value] = None
+    _check_size(request, generations)
     return generations
+
+
+def _check_size(request: SubmitCall, generations: Sequence[Lowered]) -> None:
+    """A text that fills many slots travels once in the call and often in the job."""
+    texts = [piece.value for piece in generations[-1].prompt]
+    texts += max((one.sampling.stop for one in generations), key=lambda stop: sum(map(len, stop)))
+    if sum(map(len, texts)) < MAX_JOB_BYTES // 8:  # no character takes more than 6 bytes in JSON
+        return
+    sizes = {text: len(orjson.dumps(text)) for text in set(texts)}
+    size = sum(sizes[text] for text in texts)
+    if size > MAX_JOB_BYTES:
+        raise LimitExceeded(f"The prompt of {request.function} has {size:,} bytes with all slots filled; {MAX_JOB_BYTES:,} are allowed.")
 
 
 def _check(request: SubmitCall) -> None:
@@ -69,6 +89,8 @@ def _check(request: SubmitCall) -> None:
         if given != 1:
             raise CallError(f"The argument {name!r} of {request.function} must be exactly one of variable, text and hash.")
     made = [output.variable for output in request.outputs.values()]
+    if own := [name for name, argument in request.arguments.items() if argument.variable in made]:
+        raise CallError(f"The argument {own[0]!r} of {request.function} is an output of the same call, which would wait for itself.")
     if len(set(made)) != len(made):
         raise CallError(f"Two outputs of {request.function} name the same variable.")
 

@@ -31,7 +31,7 @@ from parrot.errors import (
     VariableError,
     from_wire,
 )
-from parrot.wire.codec import encode
+from parrot.wire.codec import MAX_MESSAGE_BYTES, encode
 from parrot.wire.keys import Keys
 from parrot.wire.states import ENDED, CallState, SessionState, VariableState
 from parrot.wire.to_core import (
@@ -53,7 +53,7 @@ from parrot.wire.to_core import (
     WantVariable,
 )
 from parrot.wire.to_engine import Cancel, Job, Order
-from parrot.wire.to_ledger import Op, bury, end, move, put
+from parrot.wire.to_ledger import Op, answer, bury, end, move, put
 
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 MAX_DEATHS = 3  # engines that may die of one generation before it is given up
@@ -119,17 +119,17 @@ class Machine:
         keys: the cell's names.
         limits: what is allowed.
         first_batch: number of the first batch; numbers never repeat in a cell, since ids of orders derive from them.
+        now: the time at which it takes over, in seconds since the epoch.
     """
 
-    def __init__(self, keys: Keys, limits: Limits, first_batch: int = 1) -> None:
+    def __init__(self, keys: Keys, limits: Limits, first_batch: int = 1, now: float = 0.0) -> None:
         self._keys = keys
         self._limits = limits
         self.graph = Graph()
         self.fleet = Fleet()
         self.timers = Timers()
         self._batch = Batch(first_batch)
-        self._now = 0.0
-        self._at = ""
+        self._now, self._at = now, records.clock(now)
         self._changed: dict[str, Session] = {}
         self._queued: list[Generation] = []
         self._rules: dict[type[Any], Callable[[Any], None]] = {
@@ -195,23 +195,34 @@ class Machine:
         """When `handle` must be called even if no message comes, in seconds since the epoch."""
         return self.timers.next()
 
+    def spare(self, now: float) -> None:
+        """Nobody could be heard for a while: no engine is taken for dead before it had another lease to speak."""
+        for engine in self.fleet.engines:
+            self.timers.set(("lease", engine), now + self._limits.lease)
+
     # Taking over ---------------------------------------------------------------------------------
 
-    def resume_engine(self, engine: Engine, now: float) -> None:
+    def resume_engine(self, engine: Engine) -> None:
         """Know an engine that a predecessor knew; it gets a whole lease from now."""
         self.fleet.engines[engine.id] = engine
-        self.timers.set(("lease", engine.id), now + self._limits.lease)
+        self.timers.set(("lease", engine.id), self._now + self._limits.lease)
 
-    def resume_session(self, session: Session, expires: float | None, now: float) -> None:
+    def resume_session(self, session: Session, expires: float | None) -> None:
         """Know a session that a predecessor knew."""
         self.graph.sessions[session.id] = session
+        for call in session.calls:
+            self.graph.note(session, call)
         if expires is not None:
             self.timers.set(("results", session.id), expires)
         elif session.state == SessionState.OPEN:
-            self.timers.set(("idle", session.id), now + self._limits.idle)
+            self.timers.set(("idle", session.id), self._now + self._limits.idle)
+
+    def forget_session(self, session: str) -> None:
+        """A session has expired while nobody led."""
+        self._batch.write(("ZREM", self._keys.sessions, session))
 
     def resume_call(self, request: SubmitCall) -> list[Generation]:
-        """Know a call that has not ended; its generations are to be resumed one by one, in order."""
+        """Know a call that has not ended; once all calls are known, its generations are to be resumed one by one, in order."""
         session = self.graph.sessions[request.session]
         generations = self.graph.add(session, request, lower(request))
         self._watch(session, request)
@@ -316,19 +327,24 @@ class Machine:
             self._tell(session.id, request.variable, state)
 
     def _set_variable(self, request: SetVariable) -> None:
-        variable = self.graph.variables.get(request.variable)
+        variable = self._named(request)
         if variable is None or variable.state != VariableState.EMPTY:
             return  # set once: the first value stands
         self._end(variable, VariableState.READY, records.given(request.text, self._at))
         self._queue(self.graph.make_ready(variable))
 
     def _want_variable(self, request: WantVariable) -> None:
-        variable = self.graph.variables.get(request.variable)
+        variable = self._named(request)
         if variable is None or variable.criterion == request.criterion:
             return
         self._heard(request.session)
         variable.criterion = request.criterion
         self._batch.write(put(self._keys.variable(variable.id), {"criterion": request.criterion}))
+
+    def _named(self, request: SetVariable | WantVariable | CancelVariable) -> Variable | None:
+        """The variable that a task is about, if it is one of the session that it names."""
+        variable = self.graph.variables.get(request.variable)
+        return variable if variable is not None and variable.session == request.session else None
 
     def _end(self, variable: Variable, state: VariableState, fields: records.Fields) -> None:
         keys = self._keys
@@ -344,10 +360,8 @@ class Machine:
     def _answer(self, session: str, variable: str, fields: records.Fields, error: ParrotError) -> None:
         """Tell whoever waits for a variable of no living session that it failed; the answer lives as long as results do."""
         keys, life = self._keys, str(self._limits.results)
-        failure = {"state": VariableState.FAILED.value} | records.failure(error.code, str(error), self._at)
-        self._batch.write(put(keys.variable(variable), fields | failure))
-        self._tell(session, variable, VariableState.FAILED)
-        self._batch.write(("EXPIRE", keys.variable(variable), life), ("EXPIRE", keys.news(session), life))
+        failed = fields | {"state": VariableState.FAILED.value} | records.failure(error.code, str(error), self._at)
+        self._batch.write(answer(keys.variable(variable), keys.news(session), keys.session(session), variable, life, failed))
 
     # Calls ---------------------------------------------------------------------------------------
 
@@ -364,6 +378,8 @@ class Machine:
         session = self._heard(request.session)
         if session is None:
             raise self._no_session(request.session, request.function)
+        if request.call in self.graph.owners:
+            raise CallError(f"The call id {request.call} of {request.function} belongs to another session; give each call a new one.")
         self._check_room(session)
         lowered = lower(request)
         outputs = {one.variable for one in lowered}
@@ -429,18 +445,18 @@ class Machine:
     def _refuse(self, session: Session | None, request: SubmitCall, error: ParrotError) -> None:
         """Answer a call that cannot be accepted: it and its outputs fail, and are kept as long as other results."""
         keys = self._keys
-        made = {name: one.variable for name, one in request.outputs.items() if one.variable not in self.graph.variables}
-        if session is None:
-            for name, variable in made.items():
+        made = {one.variable: name for name, one in request.outputs.items() if one.variable not in self.graph.variables}
+        if session is None or request.call in self.graph.owners:
+            for variable, name in made.items():
                 self._answer(request.session, variable, records.output(request, name), error)
             return
         failure = records.failure(error.code, str(error), self._at)
-        for name, variable in made.items():
+        for variable, name in made.items():
             self.graph.declare(session, variable, VariableState.FAILED).root = str(error)
             fields = records.output(request, name) | {"state": VariableState.FAILED.value} | failure
             self._batch.write(put(keys.variable(variable), fields), ("RPUSH", keys.variables(session.id), variable))
             self._tell(session.id, variable, VariableState.FAILED)
-        session.calls[request.call] = None
+        self.graph.note(session, request.call)
         self._changed[session.id] = session
         self._batch.write(
             put(keys.call(request.call), records.submitted(request, self._at) | {"state": CallState.FAILED.value} | failure),
@@ -459,7 +475,7 @@ class Machine:
     # Cancelling ----------------------------------------------------------------------------------
 
     def _cancel_variable(self, request: CancelVariable) -> None:
-        variable = self.graph.variables.get(request.variable)
+        variable = self._named(request)
         if variable is not None:
             self._heard(request.session)
             self._cancel(variable, "It was cancelled.")
@@ -524,7 +540,7 @@ class Machine:
             put(self._keys.call(request.call), {"state": CallState.PLACED, "engine": engine.id, "why": why}),
         )
 
-    def _held(self, event: GenerationDone | GenerationFailed | GenerationReturned) -> Generation | None:
+    def _held(self, event: GenerationFailed | GenerationReturned) -> Generation | None:
         """Take a generation from the engine that reports on it; None if the report is not about the current attempt."""
         variable = self.graph.variables.get(event.variable)
         generation = variable.producer if variable is not None else None
@@ -534,10 +550,15 @@ class Machine:
         return generation
 
     def _generation_done(self, event: GenerationDone) -> None:
-        generation = self._held(event)
-        if generation is None:
-            return  # publication is fenced by the attempt, so this can only be a repetition
-        self._queue(self.graph.make_ready(self.graph.variables[event.variable]))
+        variable = self.graph.variables.get(event.variable)
+        generation = variable.producer if variable is not None else None
+        if variable is None or generation is None or not 1 <= event.attempt <= generation.attempt:
+            return  # a repetition, or it was ended here while it was published; or an attempt that nobody was given
+        # The variable is set, whoever did it: an engine that was given up may have been faster than its successor.
+        holder = self.fleet.take(generation)
+        if holder and holder != event.engine:
+            self._batch.order(holder, Cancel(variable=variable.id, attempt=generation.attempt))
+        self._queue(self.graph.make_ready(variable))
         self._finished(generation.call)
 
     def _generation_failed(self, event: GenerationFailed) -> None:
@@ -581,6 +602,7 @@ class Machine:
         if event.engine in self.fleet.engines:
             return  # it repeats what it was not sure to have said
         if event.previous is not None:
+            self._engine_left(event.previous)
             self._false_alarm(event.previous)
         engine = self.fleet.engines[event.engine] = Engine(event)
         self.timers.set(("lease", engine.id), self._now + self._limits.lease)
@@ -590,13 +612,20 @@ class Machine:
         )
 
     def _engine_beat(self, event: EngineBeat) -> None:
-        if event.engine not in self.fleet.engines:
-            return  # it was given up; its attempts are fenced off and its stream is gone
+        engine = self.fleet.engines.get(event.engine)
+        if engine is None:
+            # It was given up, and its attempts are fenced off. If its stream is still there, it will learn that from its absence.
+            self._batch.abandoned.append(event.engine)
+            return
+        engine.draining = event.draining
         self.timers.set(("lease", event.engine), self._now + self._limits.lease)
         self._batch.write(put(self._keys.engine(event.engine), records.beat(event, self._at)))
 
     def _engine_down(self, event: EngineDown) -> None:
-        engine = self.fleet.engines.get(event.engine)
+        self._engine_left(event.engine)
+
+    def _engine_left(self, name: str) -> None:
+        engine = self.fleet.engines.get(name)
         if engine is not None:
             self._queue(self._lose(engine))
 
@@ -629,7 +658,7 @@ class Machine:
     def _poison(self, generation: Generation) -> None:
         request, deaths = generation.call.request, sorted(generation.deaths)
         error = PoisonCall(f"{len(deaths)} engines died while they ran it, the last one while it ran alone: {', '.join(deaths)}.")
-        self._batch.write(bury(self._keys.dead, self._keys.tasks, request.call, error, encode(request)))
+        self._batch.write(bury(self._keys.dead, self._keys.tasks, request.call, error, encode(request), most=MAX_MESSAGE_BYTES))
         self._fail(generation, error)
 
 

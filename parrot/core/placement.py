@@ -16,10 +16,12 @@ class Engine:
     Attributes:
         about: what it said of itself when it came up.
         holds: the generations that it was given and that have not ended, by variable.
+        draining: it will leave and is given nothing more.
     """
 
     about: EngineUp
     holds: dict[str, Generation] = field(default_factory=dict)
+    draining: bool = False
 
     @property
     def id(self) -> str:
@@ -27,7 +29,7 @@ class Engine:
 
     @property
     def room(self) -> int:
-        return self.about.capacity.running - len(self.holds)
+        return 0 if self.draining else self.about.capacity.running - len(self.holds)
 
     @property
     def holds_suspect(self) -> bool:

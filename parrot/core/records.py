@@ -88,12 +88,17 @@ def placed(generation: Generation, why: str, at: str) -> Fields:
         "job": generation.job,
         "placed": at,
         "why": why,
-    }
+    } | (setbacks(generation) if generation.errors or generation.deaths else {})
 
 
 def queued(generation: Generation, why: str) -> Fields:
     """A generation that waits for an engine."""
-    return {"state": VariableState.PENDING, "engine": "", "why": why, "errors": str(generation.errors)} | suspicion(generation)
+    return {"state": VariableState.PENDING, "engine": "", "why": why} | setbacks(generation)
+
+
+def setbacks(generation: Generation) -> Fields:
+    """What went wrong with a generation so far."""
+    return {"errors": str(generation.errors)} | suspicion(generation)
 
 
 def suspicion(generation: Generation) -> Fields:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
-from parrot.core.graph import Session
+from parrot.core.graph import Generation, Session
 from parrot.core.machine import Limits, Machine, job_of
 from parrot.core.placement import Engine
 from parrot.criteria import Criterion
@@ -12,6 +12,8 @@ from parrot.wire.keys import Keys
 from parrot.wire.states import SessionState, VariableState
 from parrot.wire.to_core import EngineUp, SubmitCall
 from parrot.wire.to_engine import Order
+
+LOST_ATTEMPTS = 100  # more than can have been made in what a broker forgot: their numbers are not given to others
 
 
 def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float) -> tuple[Machine, list[tuple[str, str, Order]]]:
@@ -26,16 +28,22 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
     Returns:
         The machine, and the jobs that may not have been sent, in the order of their ids; sending one twice does no harm.
     """
-    machine = Machine(keys, limits, first_batch=lead.batches + 1)
+    machine = Machine(keys, limits, first_batch=lead.batches + 1, now=now)
     for record in found.engines.values():
-        machine.resume_engine(Engine(EngineUp.model_validate_json(record["about"])), now)
+        machine.resume_engine(Engine(EngineUp.model_validate_json(record["about"])))
     for name, record in found.sessions.items():
         expires = record.get("expires")
-        machine.resume_session(_session(name, record, found), records.seconds(expires) if expires else None, now)
+        machine.resume_session(_session(name, record, found), records.seconds(expires) if expires else None)
         for variable in found.variables[name]:
             _restore_variable(machine, name, variable, found.variable.get(variable))
-    for record in sorted(found.active.values(), key=lambda record: record["submitted"]):
-        _restore_call(machine, SubmitCall.model_validate_json(record["request"]), found)
+    for name in found.calls.keys() - found.sessions.keys():
+        machine.forget_session(name)
+    calls = [machine.resume_call(SubmitCall.model_validate_json(record["request"])) for record in _in_order(found)]
+    for generations in calls:  # all are known now, so that what ends with one of them finds the others
+        for generation in generations:
+            _restore(machine, generation, found.variable[generation.variable])
+            if lead.forgetful:
+                generation.attempt += LOST_ATTEMPTS
     return machine, _unsent(machine)
 
 
@@ -57,13 +65,17 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
         variable.criterion = Criterion(criterion)
 
 
-def _restore_call(machine: Machine, request: SubmitCall, found: Snapshot) -> None:
-    for generation in machine.resume_call(request):
-        record = found.variable[generation.variable]
-        generation.attempt = int(record["attempt"])
-        generation.errors = int(record.get("errors", "0"))
-        generation.deaths = frozenset(record.get("deaths", "").split())
-        machine.resume(generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
+def _in_order(found: Snapshot) -> list[Record]:
+    """The calls that have not ended, as they were submitted: by time, and those of the same millisecond as their session lists them."""
+    places = {call: place for calls in found.calls.values() for place, call in enumerate(calls)}
+    return [found.active[call] for call in sorted(found.active, key=lambda call: (found.active[call]["submitted"], places[call]))]
+
+
+def _restore(machine: Machine, generation: Generation, record: Record) -> None:
+    generation.attempt = int(record["attempt"])
+    generation.errors = int(record.get("errors", "0"))
+    generation.deaths = frozenset(record.get("deaths", "").split())
+    machine.resume(generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
 
 
 def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:

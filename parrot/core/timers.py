@@ -26,6 +26,10 @@ class Timers:
         """Forget a timer, if it is set."""
         self._due.pop(timer, None)
 
+    def __iter__(self) -> Iterator[Timer]:
+        """All timers that are set."""
+        return iter(self._due)
+
     def next(self) -> float | None:
         """When the next timer is due, or a little before."""
         return self._heap[0][0] if self._heap else None

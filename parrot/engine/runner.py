@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,18 +16,23 @@ from functools import partial
 from itertools import count
 from typing import Protocol
 
+import orjson
 import structlog
 
 from parrot.broker.connection import BLOCK_MS
-from parrot.broker.engine_link import Content, EngineLink
+from parrot.broker.engine_link import Answer, Begun, EngineLink
+from parrot.broker.heartbeat import Heartbeat
 from parrot.broker.streams import Entry
+from parrot.broker.tokens import Part
 from parrot.broker.variables import Publication, Value
 from parrot.engine.contents import Contents
 from parrot.engine.contexts import context_name
 from parrot.engine.outbox import Outbox
+from parrot.engine.progress import Progress
 from parrot.engine.prompt import PromptBuilder, ResolvedPiece
-from parrot.engine.protocol import Engine
-from parrot.errors import Cancelled, EngineError, MessageError, ParrotError
+from parrot.engine.protocol import Chunk, Engine
+from parrot.engine.resume import checkpoint
+from parrot.errors import BrokerUnavailable, Cancelled, EngineError, MessageError, ParrotError
 from parrot.wire import to_engine
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationDone, GenerationFailed, GenerationReturned, Usage
 from parrot.wire.to_engine import Cancel, Job, Order, Piece
@@ -80,13 +84,24 @@ class _Running:
 
     Attributes:
         since: monotonic time of its start.
-        unwanted: nobody waits for it any more.
+        progress: what it has produced; None while its prompt is being filled, and when all of it is on its way.
+        stopped: what to do once its task was cancelled; by default its job is handed back.
     """
 
     job: Job
     since: float
-    unwanted: bool = False
+    progress: Progress | None = None
+    stopped: Callable[[], None] | None = None
     task: asyncio.Task[None] | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.since
+
+    def stop(self, then: Callable[[], None]) -> None:
+        if self.task is not None:
+            self.stopped = then
+            self.task.cancel()
 
 
 def new_engine_id(name: str) -> str:
@@ -104,6 +119,7 @@ class Runner:
         observer: is told about every job.
         name: the engine's name for people.
         beat_seconds: how often to report.
+        checkpoint_seconds: how often to write down what generations have produced.
         drain_seconds: how long, once stopped, generations may take to finish before they are handed back.
         previous: the id of the incarnation before this one, if it was given up though the engine lived.
     """
@@ -116,6 +132,7 @@ class Runner:
         *,
         name: str,
         beat_seconds: float,
+        checkpoint_seconds: float,
         drain_seconds: float,
         previous: str | None = None,
     ) -> None:
@@ -126,17 +143,20 @@ class Runner:
         self._link = link
         self._observer = observer
         self._name = name
+        self._made_by = f"{engine.model} {engine.tokenizer.name}"
         self._beat_seconds = beat_seconds
+        self._checkpoint_seconds = checkpoint_seconds
         self._drain_seconds = drain_seconds
         self._prompts = PromptBuilder(engine.tokenizer)
         self._contents = Contents()
-        self._outbox = Outbox(link, self._published)
+        self._outbox = Outbox(link, self._published, self._part_refused)
         self._arrivals = count()
         self._waiting: list[tuple[int, int, Job]] = []  # a heap: the lower priority first, then the earlier
         self._starting: list[Job] = []
         self._unwanted: set[tuple[str, int]] = set()  # of those that are starting
         self._running: set[_Running] = set()
         self._startable = asyncio.Event()
+        self._busy = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._busy_since = 0.0
@@ -159,6 +179,7 @@ class Runner:
             waiting=len(self._waiting) + len(self._starting),
             kv_used=self._engine.load().kv_used,
             busy_seconds=self.totals.busy_seconds + busy,
+            draining=self._stopping.is_set(),
         )
 
     # Life ----------------------------------------------------------------------------------------
@@ -183,7 +204,8 @@ class Runner:
         await self._link.register(self._introduction())
         log.info("engine up", engine=self.id, model=self._engine.model)
         try:
-            await self._work()
+            async with self._link.heartbeat(self._beat_seconds) as heart:
+                await self._work(heart)
         except ExceptionGroup as group:
             error = next((one for one in group.exceptions if isinstance(one, EngineError)), group.exceptions[0])
             if not isinstance(error, LeaseError):
@@ -204,11 +226,12 @@ class Runner:
             previous=self._previous,
         )
 
-    async def _work(self) -> None:
+    async def _work(self, heart: Heartbeat) -> None:
         async with self._tasks as tasks:
             intake = [tasks.create_task(self._read()), tasks.create_task(self._start())]
-            others = [tasks.create_task(self._outbox.run()), tasks.create_task(self._report())]
+            others = [tasks.create_task(work) for work in (self._outbox.run(), self._report(heart), self._checkpoint())]
             await self._stopping.wait()
+            heart.tell(self.beat())  # so that nothing more is sent here
             for task in intake:
                 task.cancel()
             await asyncio.wait(intake)
@@ -243,11 +266,13 @@ class Runner:
                 await self._link.leave()
         log.info("engine down", engine=self.id, reason=reason)
 
-    async def _report(self) -> None:
-        while True:
-            if not await self._link.beat(self.beat()):
-                raise LeaseError(f"ServeCore gave up the engine {self.id}: it had been silent for too long. It needs a new id.")
-            await asyncio.sleep(self._beat_seconds)
+    async def _report(self, heart: Heartbeat) -> None:
+        while not heart.lost.is_set():
+            heart.tell(self.beat())
+            with suppress(TimeoutError):  # nothing is wrong: time for the next one
+                async with asyncio.timeout(self._beat_seconds):
+                    await heart.lost.wait()
+        raise LeaseError(f"ServeCore gave up the engine {self.id}: it had been silent for too long. It needs a new id.")
 
     # Jobs come in --------------------------------------------------------------------------------
 
@@ -274,16 +299,18 @@ class Runner:
         if any((job.variable, job.attempt) == (variable, attempt) for job in self._starting):
             self._unwanted.add((variable, attempt))
         for running in self._running:
-            if (running.job.variable, running.job.attempt) == (variable, attempt) and running.task is not None:
-                running.unwanted = True
-                running.task.cancel()
+            if (running.job.variable, running.job.attempt) == (variable, attempt):
+                running.stop(partial(self._cancelled, running))
+
+    def _cancelled(self, running: _Running) -> None:
+        self._observer.failed(running.job, Cancelled("Cancelled while it ran."), running.seconds)
 
     async def _bury(self, entry: Entry, error: MessageError) -> None:
         """An entry that is no job goes to the dead letters; ServeCore is told, if the entry says what it was about."""
         log.warning("dead letter", stream=entry.stream, id=entry.id, reason=str(error))
         await self._link.bury(entry, error)
         with suppress(KeyError, TypeError, ValueError):  # it does not say so: nobody can be told
-            about = json.loads(entry.fields[b"body"])
+            about = orjson.loads(entry.fields[b"body"])
             variable, attempt = about["variable"], about["attempt"]
             self._outbox.tell(GenerationFailed(engine=self.id, variable=variable, attempt=attempt, code=error.code, reason=str(error)))
 
@@ -296,97 +323,142 @@ class Runner:
             if not self._starting:
                 self._startable.clear()
                 continue
-            claims, fetched = await self._link.begin(self._starting, self._contents.missing(self._starting), _now())
+            begun = await self._link.begin(self._starting, self._contents.missing(self._starting), _now())
             jobs, self._starting = self._starting, []
             unwanted, self._unwanted = self._unwanted, set()
-            for job, claimed in zip(jobs, claims, strict=True):
+            for job, claim in zip(jobs, begun.claims, strict=True):
                 if (job.variable, job.attempt) in unwanted:
                     self._observer.failed(job, Cancelled("Cancelled before it began."), 0.0)
-                elif claimed:
-                    self._launch(job, fetched)
+                elif claim:
+                    self._launch(job, claim, begun)
                 else:
                     self._observer.returned(job)  # dropped: another attempt is the current one
-            for piece, content in fetched.items():
+            for piece, content in begun.contents.items():
                 self._contents.put(piece, content)
 
-    def _launch(self, job: Job, fetched: Mapping[Piece, Content]) -> None:
+    def _launch(self, job: Job, claim: Answer, begun: Begun) -> None:
         self._observer.started(job)
         running = _Running(job, time.monotonic())
         try:
-            pieces = self._contents.resolve(job, fetched)
+            if isinstance(claim, BrokerUnavailable):
+                raise claim
+            pieces = self._contents.resolve(job, begun.contents)
         except ParrotError as error:
-            self._fail(running, error)
+            self._fail(job, error)
             return
         if not self._running:
             self._busy_since = running.since
+            self._busy.set()
         self._running.add(running)
-        running.task = self._tasks.create_task(self._run_one(running, pieces))
+        running.task = self._tasks.create_task(self._run_one(running, pieces, begun.parts.get(job.variable, ())))
         running.task.add_done_callback(partial(self._ended, running))
 
     # Values go out -------------------------------------------------------------------------------
 
-    async def _run_one(self, running: _Running, pieces: Sequence[ResolvedPiece]) -> None:
+    async def _run_one(self, running: _Running, pieces: Sequence[ResolvedPiece], earlier: Sequence[Part]) -> None:
+        job = running.job
         contexts: list[str] = []
         try:
-            tokens_in = await self._fill(running.job, pieces, contexts)
-            self._outbox.publish(await self._generate(running, contexts[-1], tokens_in))
+            tokens_in, before = await self._fill(self._prompts.build(pieces, job.chat), contexts)
+            start = checkpoint(job.sampling, earlier, self._made_by)
+            running.progress = progress = Progress(start, self._made_by, before, self._engine.tokenizer.decode)
+            if start.void:
+                self._outbox.append(job, progress.reset())
+            if start.tokens:
+                await self._fill([start.tokens], contexts)
+            publication = await self._generate(running, progress, contexts[-1], tokens_in)
+            running.progress = None  # all that it produced is in the publication
+            self._outbox.publish(publication)
         except ParrotError as error:
-            self._fail(running, error)
+            self._fail(job, error, running.seconds)
             if isinstance(error, EngineError):
                 self._engine.load()  # raises if the engine is dead, and so ends the runner
         except Exception as error:  # one generation must not take the others with it: it alone fails
-            log.exception("generation failed", variable=running.job.variable)
-            self._fail(running, ParrotError(f"{type(error).__name__} in the engine worker: {error}. Its log says where."))
+            log.exception("generation failed", variable=job.variable)
+            self._fail(job, ParrotError(f"{type(error).__name__} in the engine worker: {error}. Its log says where."), running.seconds)
         finally:
             for context in reversed(contexts):
                 await self._engine.release(context)
 
-    async def _fill(self, job: Job, pieces: Sequence[ResolvedPiece], contexts: list[str]) -> int:
-        """Fill the chain of contexts of a prompt, segment by segment; `contexts` receives their names. Gives the tokens in all."""
-        parent, total = None, 0
-        for tokens in self._prompts.build(pieces, job.chat):
+    async def _fill(self, segments: Sequence[Sequence[int]], contexts: list[str]) -> tuple[int, int]:
+        """Fill a chain of contexts on top of `contexts`, which receives their names. Gives the tokens in all and the last of them."""
+        total = 0
+        for tokens in segments:
+            parent = contexts[-1] if contexts else None
             name = context_name(parent, tokens)
             await self._engine.fill(name, parent, tokens)
             contexts.append(name)
-            parent, total = name, total + len(tokens)
-        return total
+            total += len(tokens)
+        return total, segments[-1][-1]
 
-    async def _generate(self, running: _Running, context: str, tokens_in: int) -> Publication:
-        job, first, last = running.job, 0.0, None
-        tokens: list[int] = []
-        texts: list[str] = []
-        async for last in self._engine.generate(context, job.sampling, job.priority):
-            first = first or time.monotonic() - running.since
-            tokens += last.tokens
-            texts.append(last.text)
+    async def _generate(self, running: _Running, progress: Progress, context: str, tokens_in: int) -> Publication:
+        job, sampling, first = running.job, running.job.sampling, 0.0
+        last: Chunk | None = None
+        if progress.tokens:
+            left = sampling.max_gen_length - len(progress.tokens)
+            sampling = sampling.model_copy(update={"max_gen_length": left})
+            last = Chunk((), "", "length") if left < 1 else None
+        if last is None:
+            async for last in self._engine.generate(context, sampling, job.priority):
+                first = first or running.seconds
+                progress.tokens += last.tokens
+                progress.texts.append(last.text)
         if last is None:
             raise EngineError(f"The engine ended the output {job.output} of {job.function} before it began.")
         usage = Usage(
             tokens_in=tokens_in,
-            tokens_cached=last.cached_tokens,
-            tokens_out=len(tokens),
+            tokens_cached=min(last.cached_tokens, tokens_in),
+            tokens_out=len(progress.tokens),
             first_token_seconds=first,
-            seconds=time.monotonic() - running.since,
+            seconds=running.seconds,
         )
-        value = Value("".join(texts), tuple(tokens) if last.exact else None, self._engine.tokenizer.name, job.call)
+        value = Value("".join(progress.texts), tuple(progress.tokens) if last.exact else None, self._engine.tokenizer.name, job.call)
         event = GenerationDone(engine=self.id, variable=job.variable, attempt=job.attempt, usage=usage)
-        return Publication(job, value, last.finish_reason or "", event, _now())
+        return Publication(job, value, last.finish_reason or "", event, _now(), progress.rest())
 
-    def _published(self, publication: Publication, is_set: bool) -> None:
+    async def _checkpoint(self) -> None:
+        """Write down what has been produced, as long as anything runs. What is short is published at once and needs no checkpoint."""
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(self._checkpoint_seconds)
+            if self._outbox.streaming:
+                continue  # the broker is slow: more goes into the next parts
+            for running in self._running:
+                if running.seconds >= self._checkpoint_seconds:
+                    self._give_part(running)
+
+    def _give_part(self, running: _Running) -> None:
+        if running.progress is not None and (part := running.progress.part()) is not None:
+            self._outbox.append(running.job, part)
+
+    def _part_refused(self, job: Job, error: BrokerUnavailable | None) -> None:
+        """A part was not taken: the attempt is over, or Redis refuses it for good."""
+        running = next((one for one in self._running if one.job is job), None)
+        if running is None:
+            return  # it has ended: its publication is on its way and will be answered likewise
+        if error is None:
+            log.info("attempt is over", variable=job.variable, attempt=job.attempt)
+            running.stop(partial(self._observer.returned, job))
+        else:
+            running.stop(partial(self._fail, job, error, running.seconds))
+
+    def _published(self, publication: Publication, answer: Answer) -> None:
         usage, totals = publication.event.usage, self.totals
+        if isinstance(answer, BrokerUnavailable):
+            self._fail(publication.job, answer, usage.seconds)
+            return
         totals.generations += 1
         totals.tokens_in += usage.tokens_in
         totals.tokens_cached += usage.tokens_cached
         totals.tokens_out += usage.tokens_out
-        if is_set:  # else the value may be another attempt's
+        if answer:  # else the value may be another attempt's
             self._contents.put(Piece("variable", publication.job.variable), publication.value)
         self._observer.succeeded(publication.job, publication.value.text, usage.seconds)
 
-    def _fail(self, running: _Running, error: ParrotError) -> None:
-        job = running.job
+    def _fail(self, job: Job, error: ParrotError, seconds: float = 0.0) -> None:
         log.warning("generation failed", variable=job.variable, function=job.function, code=error.code, error=str(error))
         self._outbox.tell(GenerationFailed(engine=self.id, variable=job.variable, attempt=job.attempt, code=error.code, reason=str(error)))
-        self._observer.failed(job, error, time.monotonic() - running.since)
+        self._observer.failed(job, error, seconds)
 
     def _hand_back(self, job: Job) -> None:
         self._outbox.tell(self._returned(job))
@@ -399,14 +471,16 @@ class Runner:
         """A generation has left the engine. Called even if it was stopped before its first step."""
         self._running.discard(running)
         if not self._running:
+            self._busy.clear()
             self.totals.busy_seconds += time.monotonic() - self._busy_since
         if self._waiting:
             self._startable.set()
         if not task.cancelled():
             return
-        if running.unwanted:
-            self._observer.failed(running.job, Cancelled("Cancelled while it ran."), time.monotonic() - running.since)
+        if running.stopped is not None:
+            running.stopped()
         else:
+            self._give_part(running)  # the next engine goes on from here
             self._hand_back(running.job)
 
 

@@ -1,16 +1,20 @@
-"""What the simulated model says: three-letter words that follow from the prompt and the sampling alone. Pure."""
+"""What the simulated model says: three-letter words, each of which follows from all tokens before it and the sampling alone. Pure.
+
+So it says the same whether it is asked at once or goes on from what it has said so far, as a real model does.
+"""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import shake_128
+from zlib import crc32
 
 from parrot.engine.toy_tokenizer import ToyTokenizer
 from parrot.sampling import SamplingConfig
 
-_SHORTEST, _SPREAD = 8, 120  # words of an output that ends by itself: 8 to 127
+_SHORTEST = 8  # words of an output that ends by itself
+_END = 60  # after that, one word in so many is the last
 _WORDS = (
     "ace act add age ago aid aim air all and ant any ape arc are ark arm art ash ask bad bag ban bar bat bay bed bee beg bet big bit "
     "boa bow box boy bud bug bun bus but buy cab can cap car cat cod cow cry cub cup cut dad day den dew did dig dim dip doe dog dot "
@@ -24,7 +28,9 @@ _WORDS = (
 )
 _tokenizer = ToyTokenizer()
 _SAID = _tokenizer.encode(f"{_WORDS} ")  # a word and the blank after it are one token
-_LAST = _tokenizer.encode(f"{_WORDS} ".replace(" ", "."))
+_OWN = frozenset(_SAID)
+_BYTES = [array("q", [token]).tobytes() for token in _SAID]
+_SPREAD = 0x9E3779B97F4A7C15  # mixes the bits of a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +55,34 @@ def speak(prompt: Sequence[int], sampling: SamplingConfig) -> Speech:
         prompt: token ids.
         sampling: how to sample; a temperature of 0 makes the other knobs of chance irrelevant.
     """
-    stream = shake_128(array("q", prompt).tobytes() + _flavour(sampling))
-    own = _SHORTEST + stream.digest(1)[0] % _SPREAD
-    ends = own <= sampling.max_gen_length and not sampling.ignore_tokenizer_eos
-    length = own if ends else sampling.max_gen_length
-    said = stream.digest(1 + length)[1:]
-    tokens = [_SAID[byte] for byte in said]
-    if ends:
-        tokens[-1] = _LAST[said[-1]]
-    speech = Speech(tuple(tokens), _tokenizer.decode(tokens), "stop" if ends else "length")
+    seen = crc32(array("q", prompt).tobytes(), _flavour(sampling))  # of all tokens so far; it can be carried on
+    spoken = _spoken(prompt)
+    tokens: list[int] = []
+    while len(tokens) < sampling.max_gen_length:
+        dice = (seen * _SPREAD) & 0xFFFFFFFFFFFFFFFF
+        if spoken + len(tokens) >= _SHORTEST and not sampling.ignore_tokenizer_eos and (dice >> 32) % _END == 0:
+            break
+        word = dice >> 56
+        tokens.append(_SAID[word])
+        seen = crc32(_BYTES[word], seen)
+    ended = len(tokens) < sampling.max_gen_length
+    speech = Speech(tuple(tokens), _tokenizer.decode(tokens), "stop" if ended else "length")
     return _cut(speech, sampling) if sampling.stop or sampling.stop_token_ids else speech
 
 
-def _flavour(sampling: SamplingConfig) -> bytes:
+def _spoken(prompt: Sequence[int]) -> int:
+    """How many of its own words a prompt ends with, as far as it matters."""
+    for count in range(min(_SHORTEST, len(prompt))):
+        if prompt[-1 - count] not in _OWN:
+            return count
+    return min(_SHORTEST, len(prompt))
+
+
+def _flavour(sampling: SamplingConfig) -> int:
     if sampling.temperature == 0:
-        return b""
+        return 0
     chance = (sampling.temperature, sampling.top_p, sampling.presence_penalty, sampling.frequency_penalty, sampling.seed)
-    return repr(chance).encode()
+    return crc32(repr(chance).encode())
 
 
 def _cut(speech: Speech, sampling: SamplingConfig) -> Speech:

@@ -23,7 +23,7 @@ key                                    type    what it holds
 `parrot:{cell}:var:<id>`               hash    a variable: state, value, attempt, engine, counts, times   (expires)
 `parrot:{cell}:var:<id>:tokens`        stream  tokens of a variable as they come, by sequence number      (expires)
 `parrot:{cell}:text:<hash>`            string  a long constant text, named by its content                 (expires)
-`parrot:{<engine id>}:jobs`            stream  jobs of one engine (`wire/to_engine.py`), deleted with it
+`parrot:{<engine id>}:jobs`            stream  jobs of one engine (`wire/to_engine.py`), deleted with it          (expires)
 =====================================  ======  ==============================================================================
 
 Permanent are `tasks`, `events`, `core`, `leader`, `dead`, `engines` and `sessions`; an engine's two keys go when it leaves.

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from parrot.criteria import Criterion
 from parrot.sampling import SamplingConfig
-from parrot.template import Segment
+from parrot.template import MAX_OUTPUTS, MAX_SEGMENTS, Segment
 from parrot.wire.codec import Door, Message
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
+Label = Annotated[str, Field(max_length=4096)]  # what is only shown or compared: a model, a host, a path
+Reason = Annotated[str, AfterValidator(lambda text: text[:4096])]  # goes to every descendant: shortened, never refused
+Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]  # seconds since the epoch, up to the last second that a calendar has
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Seconds = Annotated[float, Field(ge=0, lt=2**53)]
 Chat = Literal["auto", "off"]
 """`auto`: an instruct model sees the prompt through its chat template; `off`: the prompt is plain text."""
 
@@ -30,8 +35,8 @@ class OpenSession(Message):
     session: Id
     name: Name
     tenant: Name = "default"
-    labels: dict[str, str] = Field(default_factory=dict)
-    deadline: float | None = None
+    labels: dict[Label, Label] = Field(default_factory=dict, max_length=64)
+    deadline: Moment | None = None
 
 
 class CloseSession(Message):
@@ -62,7 +67,7 @@ class Argument(Message):
 
     variable: Id | None = None
     text: str | None = None
-    hash: str | None = None
+    hash: Id | None = None
 
 
 class Output(Message):
@@ -86,12 +91,12 @@ class SubmitCall(Message):
     session: Id
     call: Id
     function: Name
-    template: list[Segment]
-    arguments: dict[str, Argument] = Field(default_factory=dict)
-    outputs: dict[str, Output]
-    model: str | None = None
+    template: list[Segment] = Field(max_length=MAX_SEGMENTS)
+    arguments: dict[Name, Argument] = Field(default_factory=dict, max_length=MAX_SEGMENTS)
+    outputs: dict[Name, Output] = Field(max_length=MAX_OUTPUTS)
+    model: Label | None = None
     chat: Chat = "auto"
-    deadline: float | None = None
+    deadline: Moment | None = None
 
 
 class WantVariable(Message):
@@ -128,10 +133,10 @@ class Capacity(Message):
         block_tokens: tokens of one KV block, the unit of prefix sharing.
     """
 
-    running: int = Field(ge=1)
-    kv_tokens: int = Field(ge=1)
-    context_tokens: int = Field(ge=1)
-    block_tokens: int = Field(ge=1)
+    running: int = Field(ge=1, le=1_000_000)
+    kv_tokens: int = Field(ge=1, lt=2**53)
+    context_tokens: int = Field(ge=1, lt=2**53)
+    block_tokens: int = Field(ge=1, lt=2**53)
 
 
 class EngineUp(Message):
@@ -143,11 +148,11 @@ class EngineUp(Message):
 
     engine: Id
     name: Name
-    kind: str
-    model: str
-    tokenizer: str
-    host: str
-    pid: int
+    kind: Name
+    model: Label
+    tokenizer: Label
+    host: Label
+    pid: Count
     capacity: Capacity
     previous: Id | None = None
 
@@ -159,20 +164,22 @@ class EngineBeat(Message):
         running: generations in its batch.
         waiting: jobs that it has read and not started.
         busy_seconds: time since its start during which it had at least one generation.
+        draining: it takes no more jobs and will leave.
     """
 
     engine: Id
-    running: int = 0
-    waiting: int = 0
+    running: Count = 0
+    waiting: Count = 0
     kv_used: float = 0.0
-    busy_seconds: float = 0.0
+    busy_seconds: Seconds = 0.0
+    draining: bool = False
 
 
 class EngineDown(Message):
     """An engine takes no more jobs: it is drained and leaves."""
 
     engine: Id
-    reason: str = ""
+    reason: Reason = ""
 
 
 class Usage(Message):
@@ -186,11 +193,11 @@ class Usage(Message):
         seconds: from the start on the engine to the last token.
     """
 
-    tokens_in: int = 0
-    tokens_cached: int = 0
-    tokens_out: int = 0
-    first_token_seconds: float = 0.0
-    seconds: float = 0.0
+    tokens_in: Count = 0
+    tokens_cached: Count = 0
+    tokens_out: Count = 0
+    first_token_seconds: Seconds = 0.0
+    seconds: Seconds = 0.0
 
 
 class GenerationDone(Message):
@@ -198,7 +205,7 @@ class GenerationDone(Message):
 
     engine: Id
     variable: Id
-    attempt: int
+    attempt: Count
     usage: Usage = Usage()
 
 
@@ -207,9 +214,9 @@ class GenerationFailed(Message):
 
     engine: Id
     variable: Id
-    attempt: int
-    code: str
-    reason: str
+    attempt: Count
+    code: Label
+    reason: Reason
 
 
 class GenerationReturned(Message):
@@ -217,7 +224,7 @@ class GenerationReturned(Message):
 
     engine: Id
     variable: Id
-    attempt: int
+    attempt: Count
 
 
 Task = OpenSession | CloseSession | DeclareVariable | SetVariable | SubmitCall | WantVariable | CancelVariable | CancelSession

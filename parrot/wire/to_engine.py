@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
+
+from pydantic import field_validator
 
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import Door, Message
-from parrot.wire.to_core import Chat, Id
+from parrot.wire.to_core import Chat, Count, Id, Name
+
+_NAMED = re.compile(r"[A-Za-z0-9_.\-]{1,128}")  # as Id; a piece is a tuple, to be made fast
 
 
 class Piece(NamedTuple):
@@ -33,22 +38,30 @@ class Job(Message):
     """
 
     variable: Id
-    attempt: int
+    attempt: Count
     session: Id
     call: Id
-    function: str
-    output: str
+    function: Name
+    output: Name
     prompt: list[Piece]
     sampling: SamplingConfig = SamplingConfig()
     chat: Chat = "auto"
     priority: int = 0
+
+    @field_validator("prompt")
+    @classmethod
+    def _names(cls, prompt: list[Piece]) -> list[Piece]:
+        """Names of keys are what a name may be: any other could lead to a key of another type."""
+        if any(piece.kind in ("variable", "hash") and not _NAMED.fullmatch(piece.value) for piece in prompt):
+            raise ValueError("a piece names no variable or text")
+        return prompt
 
 
 class Cancel(Message):
     """Stop an attempt and free what it holds; nobody waits for an answer."""
 
     variable: Id
-    attempt: int
+    attempt: Count
 
 
 Order = Job | Cancel

@@ -18,13 +18,15 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
 from parrot.broker.engine_link import EngineLink
-from parrot.broker.ledger import Ledger
+from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.streams import START, StreamReader, append, create_stream
+from parrot.broker.submission import Submission
 from parrot.broker.texts import Texts
+from parrot.broker.tokens import Part, Tokens
 from parrot.broker.variables import Publication, Value, Variables
 from parrot.errors import MessageError
 from parrot.wire.keys import Keys, content_hash
-from parrot.wire.to_core import Capacity, EngineBeat, EngineUp, GenerationDone, OpenSession
+from parrot.wire.to_core import Capacity, EngineBeat, EngineUp, GenerationDone, OpenSession, SubmitCall
 from parrot.wire.to_engine import Job
 from parrot.wire.to_ledger import put
 
@@ -100,7 +102,8 @@ async def test_nobody_comes_in_without_a_name(guarded: EmbeddedServer) -> None:
 
 async def test_an_app_writes_tasks_and_texts_and_reads_its_results(users: dict[str, Redis]) -> None:
     app, admin = users["app"], users["admin"]
-    await append(app, KEYS.tasks, [OpenSession(session="s1", name="mine")])
+    call = SubmitCall(session="s1", call="c1", function="f", template=[], outputs={})
+    await Submission(app, KEYS, "mine").send([OpenSession(session="s1", name="mine"), call])
     await Texts(app, KEYS).put({content_hash("long"): "long"})
     await admin.hset(VARIABLE, mapping={"state": "ready", "value": "42"})
     await admin.xadd(NEWS, {"variable": "v1", "state": "ready"})
@@ -115,7 +118,8 @@ async def test_servecore_leads_commits_and_dispatches(users: dict[str, Redis]) -
     core = users["core"]
     await append(users["app"], KEYS.tasks, [OpenSession(session="s1", name="mine")])
     ledger = Ledger(core, KEYS)
-    lead = await ledger.lead("me")
+    lead = await ledger.lead("me", lease=1.0)
+    assert isinstance(lead, Lead)
     assert len(await StreamReader(core, dict(lead.cursors)).read(block_ms=100)) == 1
     assert await ledger.commit(lead.cursors, 1, [put(KEYS.session("s1"), {"name": "mine"}), ("EXPIRE", VARIABLE, "10")]) == []
     await ledger.load()
@@ -134,8 +138,11 @@ async def test_an_engine_lives_its_whole_life(guarded: EmbeddedServer, users: di
         await users["core"].xadd(JOBS, {"a": "job"}, nomkstream=True)
         (entry,) = await engine.jobs(block_ms=100)
         await engine.bury(entry, MessageError("It makes no sense."))
-        assert await engine.beat(EngineBeat(engine="e1"))
-        assert await admin.xlen(JOBS) == 0
+        async with engine.heartbeat(1.0) as heart:
+            heart.tell(EngineBeat(engine="e1"))
+            while await admin.xlen(JOBS):
+                await asyncio.sleep(0.01)
+            assert not heart.lost.is_set()
         await engine.leave()
         await engine.aclose()
     assert [await admin.xlen(KEYS.events), await admin.xlen(KEYS.dead)] == [2, 1]
@@ -146,10 +153,12 @@ async def test_an_engine_reads_claims_and_publishes(users: dict[str, Redis]) -> 
     await admin.hset(VARIABLE, mapping={"state": "pending", "attempt": "1"})
     event = GenerationDone(engine="e1", variable="v1", attempt=1)
     assert await variables.claim([JOB], "now") == [True]
+    assert await Tokens(users["engine"], KEYS).append([(JOB, Part(1, "4", (4,)))]) == [True]
     assert await variables.publish([Publication(JOB, Value("42", (4, 2), "t"), "stop", event, "now")]) == [True]
     assert await variables.values(["v1"]) == [Value("42", (4, 2), "t")]
     assert await Texts(users["engine"], KEYS).get([content_hash("none")]) == [None]
     assert await admin.xlen(NEWS) == 1
+    assert len(await StreamReader(users["app"], {KEYS.tokens("v1"): START}).read(block_ms=100)) == 1
 
 
 @pytest.mark.parametrize("role", ["engine", "flower"])

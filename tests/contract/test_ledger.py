@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 
 from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.streams import create_stream
-from parrot.errors import NotLeader
+from parrot.errors import BrokerUnavailable, NotLeader
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState
 from parrot.wire.to_engine import Job
-from parrot.wire.to_ledger import end, move, put
+from parrot.wire.to_ledger import answer, end, move, put
 
 KEYS = Keys("test")
 CURSORS = {KEYS.tasks: "5-0", KEYS.events: "7-1"}
@@ -44,6 +44,24 @@ async def test_a_batch_writes_state_and_cursors_together(ledger: Ledger, redis: 
     assert await redis.hgetall("{test}:k") == {b"a": b"1", b"b": b"2"}
     found = await lead(Ledger(redis, KEYS))
     assert (found.epoch, found.batches, found.cursors) == (2, 3, CURSORS)
+
+
+async def test_a_batch_that_comes_again_since_its_answer_was_lost_is_written_once(ledger: Ledger, redis: Redis) -> None:
+    for _ in range(2):
+        ledger._batches = 0  # as if no answer had come
+        assert await ledger.commit(CURSORS, 1, [("RPUSH", "{test}:l", "x")]) == []
+    assert await redis.lrange("{test}:l", 0, -1) == [b"x"]
+
+
+async def test_a_server_that_lost_a_batch_is_noticed_and_takes_no_more_from_this_lead(ledger: Ledger, redis: Redis) -> None:
+    await ledger.commit(CURSORS, 1, [])
+    await ledger.commit(CURSORS, 2, [])
+    await redis.hset(KEYS.core, "batches", "1")
+    with pytest.raises(BrokerUnavailable, match="has lost what it had acknowledged"):
+        await ledger.commit(CURSORS, 3, [put("{test}:k", {"a": "1"})])
+    assert await redis.exists("{test}:k") == 0
+    assert (await lead(ledger)).forgetful
+    assert not (await lead(ledger)).forgetful
 
 
 async def test_a_leader_that_was_replaced_can_write_nothing(ledger: Ledger, redis: Redis) -> None:
@@ -90,12 +108,43 @@ def job(name: str) -> Job:
 
 async def test_a_job_that_is_sent_twice_arrives_once_even_after_it_was_read_and_trimmed(ledger: Ledger, redis: Redis) -> None:
     await create_stream(redis, KEYS.jobs("e"))
+    await ledger.commit(CURSORS, 2, [])
     await ledger.dispatch([("e", "1-0", job("a")), ("e", "1-1", job("b"))])
     await ledger.dispatch([("e", "1-0", job("a")), ("e", "1-1", job("b")), ("e", "2-0", job("c"))])
     assert await redis.xlen(KEYS.jobs("e")) == 3
     await redis.xtrim(KEYS.jobs("e"), maxlen=0, approximate=False)
     await ledger.dispatch([("e", "2-0", job("c"))])
     assert await redis.xlen(KEYS.jobs("e")) == 0
+
+
+async def test_an_engine_whose_job_stream_a_stranger_has_written_to_is_reported(ledger: Ledger, redis: Redis) -> None:
+    for engine in ("e", "other"):
+        await create_stream(redis, KEYS.jobs(engine))
+    await redis.xadd(KEYS.jobs("e"), {"not": "a job"})
+    await ledger.commit(CURSORS, 1, [])
+    assert await ledger.dispatch([("e", "1-0", job("a")), ("other", "1-1", job("b"))]) == ["e"]
+    assert (await redis.xlen(KEYS.jobs("e")), await redis.xlen(KEYS.jobs("other"))) == (1, 1)
+
+
+async def test_an_answer_makes_a_failed_variable_that_expires_and_tells_its_session(ledger: Ledger, redis: Redis) -> None:
+    said = answer("{test}:v", NEWS, KEYS.session("s"), "v", "60", {"state": "failed", "error": "no"})
+    await ledger.commit(CURSORS, 1, [said, said])
+    assert await redis.hgetall("{test}:v") == {b"state": b"failed", b"error": b"no"}
+    ((_, fields),) = await redis.xrange(NEWS)
+    assert fields == {b"variable": b"v", b"state": b"failed"}
+    assert 0 < await redis.ttl("{test}:v") <= 60
+    assert 0 < await redis.ttl(NEWS) <= 60
+
+
+async def test_an_answer_changes_no_variable_that_exists_and_lets_the_news_of_a_living_session_live(ledger: Ledger, redis: Redis) -> None:
+    await redis.hset("{test}:v", mapping={"state": "empty"})
+    await redis.hset(KEYS.session("s"), mapping={"state": "open"})
+    for number, name in enumerate(("v", "w"), 1):
+        await ledger.commit(CURSORS, number, [answer(f"{{test}}:{name}", NEWS, KEYS.session("s"), name, "60", {"state": "failed"})])
+    assert await redis.hgetall("{test}:v") == {b"state": b"empty"}
+    assert await redis.ttl("{test}:v") == -1
+    assert await redis.xlen(NEWS) == 1
+    assert await redis.ttl(NEWS) == -1
 
 
 async def test_a_job_for_an_engine_that_has_left_makes_no_key(ledger: Ledger, redis: Redis) -> None:

@@ -29,6 +29,12 @@ async def test_parts_of_many_generations_are_read_back_in_order(tokens: Tokens) 
     assert await tokens.read(["a.x", "b.x", "none"]) == [[first, second], [other], []]
 
 
+async def test_the_first_part_says_who_made_it(tokens: Tokens) -> None:
+    parts = [Part(1, "a", (1,), by="model tokenizer"), Part(2, "b", (2,))]
+    await tokens.append([(job(), part) for part in parts])
+    assert await tokens.read(["a.x"]) == [parts]
+
+
 async def test_a_part_that_is_sent_twice_lands_once(tokens: Tokens) -> None:
     for _ in range(2):
         assert await tokens.append([(job(), Part(1, "a", (1,)))]) == [True]

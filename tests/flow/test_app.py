@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 import parrot as P
 from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
-from parrot.broker.ledger import Ledger
+from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.streams import StreamReader
 from parrot.broker.texts import LONG, Texts
 from parrot.broker.variables import Variables
@@ -63,14 +63,18 @@ class StandIn:
         self.tasks: list[Task] = []
 
     async def run(self) -> None:
-        lead = await self._ledger.lead("stand-in")
+        lead = await self._ledger.lead("stand-in", lease=0.001)
+        assert isinstance(lead, Lead)
+        batch = lead.batches
         reader = StreamReader(self._redis, lead.cursors)
         while True:
             for entry in await reader.read():
                 task = tasks.decode(entry.fields)
                 self.tasks.append(task)
-                for operation in await self._operations(task):
-                    await self._ledger.commit(reader.cursors, 0, [operation])
+                operations = await self._operations(task)
+                # One commit, as ServeCore's: variables are there once the cursor is past their task.
+                batch += 1
+                await self._ledger.commit({**reader.cursors, entry.stream: entry.id}, batch, operations)
 
     async def _operations(self, task: Task) -> list[Op]:
         if isinstance(task, DeclareVariable) and task.text is None:

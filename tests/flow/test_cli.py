@@ -150,7 +150,11 @@ def test_a_developer_starts_everything_runs_a_program_looks_at_it_and_ends_it_al
     assert "explain#1 done" in tree
     assert "text ← explain#1.explanation" in tree
 
-    assert dev.parrot("redis", "HGET", f"parrot:{{main}}:session:{session['id']}", "name").stdout.strip().strip('"') == "cli test"
+    command = ("redis", "HMGET", f"parrot:{{main}}:session:{session['id']}", "name", "nothing")
+    dev.environment["PATH"] = ""  # no redis-cli
+    assert dev.parrot(*command).stdout == '1) "cli test"\n2) (nil)\n'
+    refused = dev.parrot("redis", "HGET", "one", "two", "too many")
+    assert (refused.returncode, refused.stdout) == (1, "(error) wrong number of arguments for 'hget' command\n")
 
     family = dev.family()
     dev.process.send_signal(signal.SIGINT)

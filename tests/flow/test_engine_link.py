@@ -30,7 +30,7 @@ KEYS, ENGINE = Keys("main"), "sim-1"
 def runner_on(url: str, *, speed: float = 0.0) -> tuple[Runner, EngineLink, SimulatedEngine]:
     engine = SimulatedEngine(load(engine="simulated", simulated_speed=speed))
     link = EngineLink(url, KEYS, ENGINE)
-    return Runner(engine, link, Silent(), name="sim", beat_seconds=0.2, drain_seconds=5.0), link, engine
+    return Runner(engine, link, Silent(), name="sim", beat_seconds=0.2, checkpoint_seconds=0.05, drain_seconds=5.0), link, engine
 
 
 @pytest.fixture

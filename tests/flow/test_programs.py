@@ -59,7 +59,7 @@ async def run_engine(settings: Settings, name: str) -> None:
     await engine.start()
     link = EngineLink(settings.redis_url, Keys(settings.cell), new_engine_id(name))
     try:
-        runner = Runner(engine, link, name=name, beat_seconds=0.5, drain_seconds=1.0, observer=Silent())
+        runner = Runner(engine, link, name=name, beat_seconds=0.5, checkpoint_seconds=0.05, drain_seconds=1.0, observer=Silent())
         await runner.run()
     finally:
         await link.aclose()

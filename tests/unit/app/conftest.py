@@ -11,6 +11,8 @@ import pytest
 import parrot as P
 from parrot.app.line import Line
 from parrot.app.outbox import Receipt
+from parrot.broker.directory import SessionEntry, VariableHead
+from parrot.broker.tokens import Part
 from parrot.broker.variables import Outcome
 from parrot.errors import ParrotError
 from parrot.wire.codec import Message
@@ -27,6 +29,8 @@ class FakeLine(Line):
         texts: long constant texts, by hash.
         refusal: what Redis answers, if it does not acknowledge.
         standings: where variables stand, by id; others are unknown.
+        streams: the parts of variables, by id.
+        session_heads: the variables that are known of the session.
     """
 
     def __init__(self) -> None:
@@ -34,6 +38,8 @@ class FakeLine(Line):
         self.texts: dict[str, str] = {}
         self.refusal: ParrotError | None = None
         self.standings: dict[str, Outcome] = {}
+        self.streams: dict[str, list[Part]] = {}
+        self.session_heads: list[VariableHead] = []
         self.stopped = False
 
     async def start(self) -> None: ...
@@ -49,44 +55,74 @@ class FakeLine(Line):
             return receipt
         self.sent.append(message)
         self.texts |= texts
-        receipt.set_result(None)
+        receipt.set_result(f"{len(self.sent)}-0")
         return receipt
 
-    async def ended(self, variable: str, patient: bool) -> Outcome:
-        (outcome,) = await self.look([variable])
+    async def settle(self) -> None: ...
+
+    async def ended(self, variable: str, made_by: str, patient: bool) -> Outcome:
+        (outcome,) = await self.look({variable: made_by})
         while outcome.state not in ENDED:
             await asyncio.sleep(0.001)
-            (outcome,) = await self.look([variable])
+            (outcome,) = await self.look({variable: made_by})
         return outcome
 
-    async def look(self, variables: Sequence[str]) -> list[Outcome]:
+    async def look(self, variables: Mapping[str, str]) -> list[Outcome]:
         return [self.standings.get(variable, Outcome(None)) for variable in variables]
+
+    def listen(self, variable: str, after: int) -> asyncio.Future[None]:
+        async def grown() -> None:
+            while not await self.parts(variable, after):
+                await asyncio.sleep(0.001)
+
+        return asyncio.ensure_future(grown())
+
+    async def parts(self, variable: str, after: int) -> list[Part]:
+        return [part for part in self.streams.get(variable, []) if part.number > after]
+
+    async def all_parts(self, variable: str) -> list[Part]:
+        return self.streams.get(variable, [])
+
+    async def heads(self, variables: Sequence[str] | None = None) -> list[VariableHead]:
+        return [head for head in self.session_heads if variables is None or head.id in variables]
 
     def all(self, kind: type[M]) -> list[M]:
         """The messages of one kind."""
         return [message for message in self.sent if isinstance(message, kind)]
 
 
-class FakeAsyncSession(P.AsyncSession):
+class _Fake:
+    """What makes a session a fake.
+
+    Attributes:
+        fake: its line.
+        elsewhere: the session that `attach` finds.
+    """
+
+    fake: FakeLine
+    elsewhere: SessionEntry
+
+    def _new_line(self) -> Line:
+        return self.fake
+
+    async def _find(self) -> SessionEntry:
+        return self.elsewhere
+
+
+class FakeAsyncSession(_Fake, P.AsyncSession):
     """An AsyncSession on a line that a test holds in its hand."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, url: str | None = None, **options: object) -> None:
         super().__init__("redis://nowhere.invalid/0", **options)  # type: ignore[arg-type]
         self.fake = FakeLine()
 
-    def _new_line(self) -> Line:
-        return self.fake
 
-
-class FakeSession(P.Session):
+class FakeSession(_Fake, P.Session):
     """A Session on a line that a test holds in its hand."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, url: str | None = None, **options: object) -> None:
         super().__init__("redis://nowhere.invalid/0", **options)  # type: ignore[arg-type]
         self.fake = FakeLine()
-
-    def _new_line(self) -> Line:
-        return self.fake
 
 
 @pytest.fixture

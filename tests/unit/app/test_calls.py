@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import parrot as P
@@ -208,3 +210,39 @@ async def test_a_call_that_is_refused_sends_nothing(session: FakeAsyncSession) -
     with pytest.raises(P.CallError):
         echo(3, session=session)
     assert session.fake.all(SubmitCall) == []
+
+
+# Deadlines and names ------------------------------------------------------------------------------
+
+
+async def test_a_deadline_is_sent_as_a_moment(session: FakeAsyncSession) -> None:
+    before = time.time()
+    echo("hello", session=session, deadline=5)
+    deadline = only_call(session).deadline
+    assert deadline is not None
+    assert before + 5 <= deadline <= time.time() + 5
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused(session: FakeAsyncSession) -> None:
+    with pytest.raises(P.CallError, match="deadline=0 cannot be met"):
+        echo("hello", session=session, deadline=0)
+
+
+async def test_calls_of_the_same_name_are_one_call_within_a_session(session: FakeAsyncSession) -> None:
+    first, again = (echo("hello", session=session, call_id="greeting-1") for _ in range(2))
+    one, two = session.fake.all(SubmitCall)
+    assert one == two
+    assert first.id == again.id == f"{one.call}.said"
+    assert first.id.startswith("greeting-1-")
+
+
+async def test_calls_of_the_same_name_in_two_sessions_are_two_calls(session: FakeAsyncSession) -> None:
+    async with FakeAsyncSession() as other:
+        assert echo("hello", session=session, call_id="a").id != echo("hello", session=other, call_id="a").id
+
+
+@pytest.mark.parametrize("call_id", ["", "a b", "a/b", "x" * 61, 7, "\n"])
+async def test_names_that_are_no_ids_are_refused(session: FakeAsyncSession, call_id: str) -> None:
+    with pytest.raises(P.CallError, match=r"call_id=.* cannot be taken\. Write 1 to 60 letters"):
+        echo("hello", session=session, call_id=call_id)
+

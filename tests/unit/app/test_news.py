@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -34,7 +34,7 @@ class Cell:
         self._fail()
         return [await self.stream.get()]
 
-    async def look(self, variables: Sequence[str]) -> list[Outcome]:
+    async def look(self, variables: Mapping[str, str]) -> list[Outcome]:
         self._fail()
         self.looks.append(sorted(variables))
         return [self.standing.get(variable, Outcome(VariableState.PENDING)) for variable in variables]
@@ -57,14 +57,14 @@ async def news(cell: Cell) -> AsyncIterator[News]:
 
 
 async def waiting(news: News, variable: str, patient: bool = True) -> asyncio.Task[Outcome]:
-    task = asyncio.create_task(news.ended(variable, patient))
+    task = asyncio.create_task(news.ended(variable, "1-0", patient))
     await asyncio.sleep(0.01)
     return task
 
 
 async def test_what_ended_before_is_found_at_once(news: News, cell: Cell) -> None:
     cell.end("a", "x")
-    assert (await news.ended("a", patient=True)).text == "x"
+    assert (await news.ended("a", "1-0", patient=True)).text == "x"
 
 
 async def test_what_ends_later_is_heard(news: News, cell: Cell) -> None:
@@ -83,7 +83,7 @@ async def test_news_of_others_is_not_looked_at(news: News, cell: Cell) -> None:
 
 async def test_those_who_come_together_are_looked_up_together(news: News, cell: Cell) -> None:
     cell.standing = {str(i): Outcome(VariableState.READY, "x") for i in range(100)}
-    await asyncio.gather(*(news.ended(str(i), patient=True) for i in range(100)))
+    await asyncio.gather(*(news.ended(str(i), "1-0", patient=True) for i in range(100)))
     assert len(cell.looks) == 1
 
 
@@ -91,7 +91,7 @@ async def test_news_that_was_read_before_somebody_waits_is_not_missed(news: News
     task = await waiting(news, "a")
     cell.end("b", "y")
     await asyncio.sleep(0.01)
-    assert (await news.ended("b", patient=True)).text == "y"
+    assert (await news.ended("b", "1-0", patient=True)).text == "y"
     task.cancel()
 
 
@@ -129,7 +129,7 @@ async def test_a_fault_of_the_reader_is_told_to_all_who_wait_and_all_who_come(ne
     with pytest.raises(ParrotError, match="news reader stopped by a fault in Parrot"):
         await task
     with pytest.raises(ParrotError, match="news reader stopped"):
-        await news.ended("b", patient=True)
+        await news.ended("b", "1-0", patient=True)
 
 
 async def test_a_closed_session_leaves_nobody_waiting(news: News) -> None:
@@ -137,3 +137,24 @@ async def test_a_closed_session_leaves_nobody_waiting(news: News) -> None:
     await news.stop()
     with pytest.raises(SessionError, match="closed while a value was waited for"):
         await task
+
+
+async def test_a_variable_that_is_not_there_yet_is_looked_up_again(news: News, cell: Cell) -> None:
+    """It may never come, and then no news comes either."""
+    cell.standing["a"] = Outcome(None)
+    task = await waiting(news, "a")
+    cell.standing["a"] = Outcome(VariableState.FAILED, None, "variable", "It has expired.")
+    async with asyncio.timeout(5):
+        assert (await task).error == "It has expired."
+
+
+async def test_all_are_looked_up_again_when_the_broker_was_away(news: News, cell: Cell) -> None:
+    """A broker that was restarted may have forgotten its last words."""
+    task = await waiting(news, "a")
+    cell.failures = [BrokerUnavailable("away")]
+    cell.tell("z")
+    await asyncio.sleep(0.01)
+    cell.standing["a"] = Outcome(VariableState.READY, "x")
+    cell.tell("z")
+    async with asyncio.timeout(5):
+        assert (await task).text == "x"

@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from parrot.app.outbox import Outbox, Parcel, refused
-from parrot.errors import BrokerUnavailable, ParrotError
-from parrot.wire.to_core import CloseSession
+from parrot.errors import BrokerUnavailable, Overloaded, ParrotError
+from parrot.wire.to_core import CloseSession, SubmitCall
+
+
+def call(number: int) -> SubmitCall:
+    return SubmitCall(session=str(number), call=f"c{number}", function="f", template=[], outputs={})
 
 
 def message(number: int) -> CloseSession:
@@ -23,12 +27,16 @@ class Post:
         self.batches: list[list[str]] = []
         self.open = asyncio.Event()
         self.error: Exception | None = None
+        self.full = False
 
-    async def deliver(self, parcels: Sequence[Parcel]) -> None:
+    async def deliver(self, parcels: Sequence[Parcel]) -> list[str]:
         await self.open.wait()
+        if self.full and any(isinstance(parcel.message, SubmitCall) for parcel in parcels):
+            raise Overloaded("3 calls are under way; 3 are allowed.")
         if self.error:
             raise self.error
         self.batches.append([parcel.message.session for parcel in parcels])  # type: ignore[attr-defined]
+        return [f"{len(self.batches)}-{place}" for place, _ in enumerate(parcels)]
 
 
 @pytest.fixture
@@ -95,3 +103,34 @@ async def test_who_stops_waiting_for_a_receipt_does_not_stop_the_outbox(outbox: 
     post.open.set()
     await outbox.put(message(1), {})
     assert post.batches[-1][-1] == "1"
+
+
+async def test_a_receipt_is_the_id_of_the_stream_entry(outbox: Outbox, post: Post) -> None:
+    post.open.set()
+    assert await asyncio.gather(*(outbox.put(message(i), {}) for i in range(2))) == ["1-0", "1-1"]
+
+
+async def test_overload_refuses_the_calls_and_those_behind_them_and_nothing_else(outbox: Outbox, post: Post) -> None:
+    """What stands behind a call that was refused may build on it."""
+    post.full = True
+    receipts = [outbox.put(one, {}) for one in (message(0), call(1))]
+    await asyncio.sleep(0)
+    receipts += [outbox.put(one, {}) for one in (message(2), call(3))]
+    post.open.set()
+    await asyncio.wait(receipts)
+    assert [refused(receipt) for receipt in receipts] == [False, True, False, True]
+    assert post.batches == [["0", "2"]]
+    post.full = False
+    await outbox.put(call(4), {})
+    assert post.batches[1:] == [["4"]]
+
+
+async def test_settling_waits_for_what_was_put_so_far(outbox: Outbox, post: Post) -> None:
+    receipt = outbox.put(message(0), {})
+    settling = asyncio.ensure_future(outbox.settle())
+    await asyncio.sleep(0.01)
+    assert not settling.done()
+    post.open.set()
+    await settling
+    assert receipt.done()
+    await outbox.settle()

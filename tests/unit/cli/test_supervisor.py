@@ -13,7 +13,7 @@ def child(tmp_path: Path, code: str, said: list[str], patience: float = 5.0) -> 
 
 
 async def until(true) -> None:
-    while not true():  # noqa: ASYNC110 - other processes raise no events of ours
+    while not true():
         await asyncio.sleep(0.02)
 
 

@@ -91,6 +91,13 @@ def test_a_failure_shows_its_reason():
     assert "The engine died." in rendered(tree(PROGRAM, 120))
 
 
+def test_a_cancelled_variable_is_no_failure():
+    cancelled = replace(FAILED, state="cancelled", error="Nobody wanted it any more.")
+    text = rendered(tree(Program(SESSION, CALLS, [GIVEN, VARIABLE, cancelled]), 120))
+    assert "summary → cancelled" in text
+    assert "Nobody wanted it any more." in text
+
+
 def test_names_are_shown_as_they_are_even_if_they_look_like_markup():
     assert "my [program]" in rendered(tree(PROGRAM, 120))
 

@@ -59,6 +59,14 @@ class Store:
             self._hset(key, "state", state, *flat)
             self._xadd(news, "*", "variable", variable, "state", state)
 
+    def _answer(self, key: str, news: str, session: str, variable: str, life: str, *flat: str) -> None:
+        if key not in self.hashes:
+            self._hset(key, *flat)
+            self._expire(key, life)
+            self._xadd(news, "*", "variable", variable, "state", "failed")
+            if session not in self.hashes:
+                self._expire(news, life)
+
     def _xadd(self, key: str, *parts: str) -> None:
         at = parts.index("*")
         flat = parts[at + 1 :]
@@ -130,7 +138,7 @@ class Cell:
         sessions = list(sets.get(KEYS.sessions, {}))
         variables = {name: lists.get(KEYS.variables(name), []) for name in sessions}
         found = Snapshot(
-            sessions={name: hashes[KEYS.session(name)] for name in sessions},
+            sessions={name: hashes[KEYS.session(name)] for name in sessions if KEYS.session(name) in hashes},
             calls={name: lists.get(KEYS.calls(name), []) for name in sessions},
             variables=variables,
             active={name: hashes[KEYS.call(name)] for name in sets.get(KEYS.active, {})},

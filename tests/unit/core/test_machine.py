@@ -15,6 +15,7 @@ from parrot.wire.to_core import (
     SetVariable,
     WantVariable,
 )
+from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
 
 
@@ -218,6 +219,46 @@ def test_a_late_report_of_a_given_up_attempt_changes_nothing(cell: Cell) -> None
     cell.tell(GenerationFailed(engine="e1", variable="a.x", attempt=1, code="engine", reason="late"))
     assert cell.variable("a.x")["attempt"] == "2"
     assert cell.variable("a.x")["state"] == "pending"
+
+
+def test_a_publication_of_an_engine_that_was_given_up_counts_while_nobody_else_was_asked(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"), call("b", "{{i}} B: {{y}}", i="a.x"))
+    (job,) = cell.take_jobs()
+    cell.now += 3.0
+    cell.tell()
+    assert cell.variable("a.x")["engine"] == ""
+    cell.tell(cell.publish(job))
+    assert cell.call("a")["state"] == "done"
+    cell.tell(engine_up("e2"))
+    assert [job.call for job in cell.take_jobs()] == ["b"]
+
+
+def test_a_publication_that_comes_while_another_engine_is_asked_counts_and_stops_that_one(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    (job,) = cell.take_jobs()
+    cell.now += 3.0
+    cell.tell()
+    event = cell.publish(job)
+    cell.tell(engine_up("e2"))
+    cell.take_jobs()
+    cell.tell(event)
+    assert [(engine, order) for engine, _, order in cell.batch.orders] == [("e2", Cancel(variable="a.x", attempt=2))]
+    assert cell.call("a")["state"] == "done"
+    assert cell.machine.fleet.engines["e2"].holds == {}
+
+
+def test_an_engine_that_was_given_up_and_did_not_notice_loses_its_job_stream_again(cell: Cell) -> None:
+    cell.now += 3.0
+    assert cell.tell().abandoned == ["e1"]
+    assert cell.tell(EngineBeat(engine="e1")).abandoned == ["e1"]
+
+
+def test_what_an_engine_held_under_its_former_id_goes_elsewhere_at_once(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    cell.take_jobs()
+    cell.tell(engine_up("e2").model_copy(update={"previous": "e1"}))
+    assert [(engine, job.attempt) for engine, _, job in cell.jobs] == [("e2", 2)]  # type: ignore[union-attr]
+    assert list(cell.machine.fleet.engines) == ["e2"]
 
 
 def test_a_call_in_an_unknown_session_is_answered_and_leaves_nothing_for_good(cell: Cell) -> None:

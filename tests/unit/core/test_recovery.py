@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.core.cell import Cell, call, close_session, engine_up, open_session, text
+from parrot.core.records import seconds
+from parrot.wire.to_core import GenerationFailed
+from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
 
 
 @pytest.fixture
@@ -91,3 +93,53 @@ def test_a_program_ends_whenever_the_leader_is_replaced(seed: int) -> None:
             cell.tell(*events)
             events.clear()
     assert [state for _, state in cell.news()] == ["ready"] * len(names)
+
+
+def test_calls_that_turn_out_to_be_done_do_not_end_a_closed_session_before_its_other_calls_are_known(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"), call("b", "B: {{y}}"), close_session())
+    first, second = cell.take_jobs()
+    cell.publish(first)
+    cell.restart()
+    cell.tell()
+    assert "expires" not in cell.store.hashes[KEYS.session("s")]
+    cell.tell(cell.publish(second))
+    assert cell.call("b")["state"] == "done"
+    assert cell.store.expiring[KEYS.call("a")] == cell.limits.results
+
+
+def test_results_that_a_successor_finds_complete_live_from_then_on(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"), close_session())
+    cell.publish(*cell.take_jobs())
+    cell.restart()
+    cell.tell()
+    assert list(cell.machine.graph.sessions) == ["s"]
+    assert seconds(cell.store.hashes[KEYS.session("s")]["expires"]) == cell.now + cell.limits.results
+    assert seconds(cell.call("a")["ended"]) == cell.now
+
+
+def test_a_session_that_expired_while_nobody_led_is_forgotten(cell: Cell) -> None:
+    cell.tell(close_session())
+    for key in cell.store.expiring:
+        cell.store.hashes.pop(key, None)
+    cell.restart()
+    cell.tell()
+    assert cell.store.sets[KEYS.sessions] == {}
+
+
+def test_deaths_and_errors_are_known_to_a_successor_even_if_another_engine_took_over_at_once(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    cell.tell(GenerationFailed(engine="e1", variable="a.x", attempt=1, code="engine", reason="No."))
+    cell.now += 3.0
+    cell.tell(engine_up("e2"))
+    cell.restart()
+    generation = cell.machine.graph.variables["a.x"].producer
+    assert generation is not None
+    assert (generation.engine, generation.deaths, generation.errors) == ("e2", {"e1"}, 1)
+
+
+def test_calls_of_the_same_moment_are_taken_up_in_the_order_of_their_session() -> None:
+    cell = Cell()
+    cell.tell(open_session(), call("z", "A: {{x}}"), call("a", "{{i}} A: {{x}}", i="z.x"))
+    cell.restart()
+    assert list(cell.machine.graph.calls) == ["z", "a"]
+    assert [cell.machine.graph.variables[name].depth for name in ("z.x", "a.x")] == [1, 2]

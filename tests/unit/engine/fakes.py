@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from parrot.broker.engine_link import Content, EngineLink
+from parrot.broker.engine_link import Answer, Begun, Content, EngineLink
+from parrot.broker.heartbeat import Heartbeat
 from parrot.broker.streams import Entry
+from parrot.broker.tokens import Part
 from parrot.broker.variables import Publication
 from parrot.config import load
 from parrot.engine.protocol import Chunk, Load
 from parrot.engine.simulated import SimulatedEngine
-from parrot.errors import EngineError, MessageError, ParrotError
+from parrot.errors import BrokerUnavailable, EngineError, MessageError, ParrotError
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import Message, encode
 from parrot.wire.to_core import EngineBeat, EngineUp, Event
@@ -26,12 +28,14 @@ class FakeLink(EngineLink):
         self.said: list[Event] = []
         self.published: list[Publication] = []
         self.flushes: list[int] = []
+        self.streams: dict[str, list[Part]] = {}
+        self.refusals: dict[str, BrokerUnavailable] = {}  # by variable, what Redis says to a claim, part or publication
         self.begun: list[tuple[list[str], list[str]]] = []
         self.buried: list[tuple[str, MessageError]] = []
         self.contents: dict[Piece, Content] = {}
         self.lost: set[str] = set()  # variables that another attempt owns
-        self.alive = True
         self.left = False
+        self.heart = FakeHeart(self)
         self.answering = asyncio.Event()
         self.answering.set()
         self._entries: asyncio.Queue[Entry] = asyncio.Queue()
@@ -56,24 +60,36 @@ class FakeLink(EngineLink):
             entries.append(self._entries.get_nowait())
         return entries
 
-    async def begin(self, jobs: Sequence[Job], pieces: Sequence[Piece], now: str) -> tuple[list[bool], dict[Piece, Content]]:
+    async def begin(self, jobs: Sequence[Job], pieces: Sequence[Piece], now: str) -> Begun:
         self.begun.append(([job.variable for job in jobs], [piece.value for piece in pieces]))
         await self.answering.wait()
-        return [job.variable not in self.lost for job in jobs], {piece: self.contents[piece] for piece in pieces if piece in self.contents}
+        contents = {piece: self.contents[piece] for piece in pieces if piece in self.contents}
+        parts = {job.variable: [*self.streams.get(job.variable, ())] for job in jobs if job.attempt > 1}
+        return Begun(self._answers(jobs), contents, parts)
 
-    async def publish(self, publications: Sequence[Publication]) -> list[bool]:
+    async def append(self, parts: Sequence[tuple[Job, Part]]) -> list[Answer]:
+        await self.answering.wait()
+        answers = self._answers([job for job, _ in parts])
+        for (job, part), answer in zip(parts, answers, strict=True):
+            if answer is True:
+                self.streams.setdefault(job.variable, []).append(part)
+        return answers
+
+    async def publish(self, publications: Sequence[Publication]) -> list[Answer]:
         await self.answering.wait()
         self.flushes.append(len(publications))
         self.published += publications
-        return [True] * len(publications)
+        return self._answers([publication.job for publication in publications])
+
+    def _answers(self, jobs: Sequence[Job]) -> list[Answer]:
+        return [self.refusals.get(job.variable, job.variable not in self.lost) for job in jobs]
 
     async def tell(self, events: Iterable[Event]) -> None:
         await self.answering.wait()
         self.said += events
 
-    async def beat(self, beat: EngineBeat) -> bool:
-        self.said.append(beat)
-        return self.alive
+    def heartbeat(self, seconds: float) -> Heartbeat:
+        return self.heart
 
     async def bury(self, entry: Entry, error: MessageError) -> None:
         self.buried.append((entry.id, error))
@@ -82,12 +98,32 @@ class FakeLink(EngineLink):
         self.left = True
 
 
+class FakeHeart(Heartbeat):
+    """Writes beats down; no thread."""
+
+    def __init__(self, link: FakeLink) -> None:
+        self.lost = asyncio.Event()
+        self._link = link
+
+    async def __aenter__(self) -> Heartbeat:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def tell(self, beat: EngineBeat) -> None:
+        self._link.said.append(beat)
+
+
 class ScriptedEngine(SimulatedEngine):
-    """The simulated engine, in which a variable's text says what happens: `wait` until `go`, or raise what `errors` holds."""
+    """The simulated engine, in which a prompt says what happens.
+
+    `wait`: until `go`, before the first token. `slowly`: token by token, each when a test takes a `step`. What stands in `errors` is raised.
+    """
 
     def __init__(self) -> None:
         super().__init__(load(engine="simulated", simulated_speed=0.0, max_running=2))
         self.go = asyncio.Event()
+        self._steps = asyncio.Semaphore(0)
         self.dead = False
         self.errors: dict[str, Exception] = {}
         self.order: list[str] = []
@@ -101,7 +137,19 @@ class ScriptedEngine(SimulatedEngine):
             if mark in prompt:
                 raise error
         async for chunk in super().generate(context, sampling, priority):
-            yield chunk
+            if "slowly" not in prompt:
+                yield chunk
+                continue
+            for token in chunk.tokens[:-1]:
+                await self._steps.acquire()
+                yield Chunk((token,), self.tokenizer.decode([token]))
+            await self._steps.acquire()
+            yield chunk._replace(tokens=chunk.tokens[-1:], text=self.tokenizer.decode(chunk.tokens[-1:]))
+
+    def step(self, tokens: int = 1) -> None:
+        """Let so many tokens come."""
+        for _ in range(tokens):
+            self._steps.release()
 
     def load(self) -> Load:
         if self.dead:

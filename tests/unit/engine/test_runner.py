@@ -20,7 +20,9 @@ class Stage:
 
     def __init__(self, drain_seconds: float = 5.0) -> None:
         self.link, self.engine, self.diary = FakeLink(), ScriptedEngine(), Diary()
-        self.runner = Runner(self.engine, self.link, self.diary, name="fake", beat_seconds=0.01, drain_seconds=drain_seconds)
+        self.runner = Runner(
+            self.engine, self.link, self.diary, name="fake", beat_seconds=0.01, checkpoint_seconds=0.01, drain_seconds=drain_seconds
+        )
         self.task = asyncio.create_task(self.runner.run())
 
     @property
@@ -172,7 +174,7 @@ async def test_a_runner_that_was_given_up_ends_without_a_goodbye() -> None:
     async with stage() as on:
         on.link.send(job("v", "wait"))
         await until(lambda: on.engine.order)
-        on.link.alive = False
+        on.link.heart.lost.set()
         with pytest.raises(LeaseError, match="fake-1"):
             await on.task
     assert len(on.reports) == 1

@@ -1,0 +1,140 @@
+"""What `stream` does: a variable's text as it comes, part by part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from parrot.app.line import Line
+from parrot.app.news import PATIENCE
+from parrot.app.pauses import pauses
+from parrot.app.waiting import end_of, last_look, taken, want
+from parrot.broker import tokens
+from parrot.criteria import Criterion
+from parrot.errors import BrokerUnavailable, GetTimeout
+
+if TYPE_CHECKING:
+    from parrot.app.variable import Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a variable's text; `str(part)` is the text.
+
+    Attributes:
+        number: its place, from 1: `stream(from_=number)` goes on behind it.
+        text: what to append.
+        reset: all text before it is void: the generation began anew. It has no text of its own.
+    """
+
+    number: int
+    text: str
+    reset: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Stream:
+    """The parts of a variable, in order; made by `Variable.stream`. Iterate with `for`, in async code with `async for`.
+
+    It can be iterated again, from the same number on.
+    """
+
+    def __init__(self, variable: Variable, from_: int, criterion: Criterion | None, timeout: float | None) -> None:
+        self._variable = variable
+        self._from = from_
+        self._criterion = criterion
+        self._timeout = timeout
+
+    def __iter__(self) -> Iterator[Part]:
+        session, number, criterion = self._variable.session, self._from, self._criterion
+        session.may_block("async for part in variable.stream()")
+        while parts := session.run(partial(_next, self._variable, number, criterion, self._timeout)):
+            yield from parts
+            number, criterion = parts[-1].number, None  # what it should be optimised for has been said
+
+    async def __aiter__(self) -> AsyncIterator[Part]:
+        session, number, criterion = self._variable.session, self._from, self._criterion
+        while parts := await session.arun(partial(_next, self._variable, number, criterion, self._timeout)):
+            for part in parts:
+                yield part
+            number, criterion = parts[-1].number, None
+
+
+async def _next(variable: Variable, number: int, criterion: Criterion | None, timeout: float | None, line: Line) -> Sequence[Part]:
+    """Wait for the parts after a number; empty when a ready variable has no more.
+
+    Raises:
+        ParrotError: as `Variable.stream`.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            await taken(variable)
+            if not variable.ended:
+                want(variable, criterion, line)
+            parts = await _more(variable, number, line, patient=timeout is not None)
+    except TimeoutError:
+        standing = await last_look(variable, line)
+        raise GetTimeout(
+            f"The variable {variable.name!r} ({variable.id}) had no more parts after number {number} within {timeout:g} s. {standing} "
+            f"Go on with stream(from_={number})."
+        ) from None
+    return [Part(part.number, part.text, part.kind == "reset") for part in parts]
+
+
+async def _more(variable: Variable, number: int, line: Line, patient: bool) -> Sequence[tokens.Part]:
+    began = asyncio.get_running_loop().time()
+    for pause in pauses():
+        try:
+            return await _listen(variable, number, line, patient)
+        except BrokerUnavailable:
+            # Nothing is lost: the parts stay where they are. Whoever set a timeout waits until then.
+            if not patient and asyncio.get_running_loop().time() - began > PATIENCE:
+                raise
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+async def _listen(variable: Variable, number: int, line: Line, patient: bool) -> Sequence[tokens.Part]:
+    while True:
+        ring = line.listen(variable.id, number)  # before the look, so that nothing is missed
+        try:
+            ended = variable.ended  # before the look too: then nothing can come after it
+            if parts := await line.parts(variable.id, number):
+                return parts
+            if ended:
+                return _rest(variable.result(), number, await line.all_parts(variable.id))
+            await _ring_or_end(variable, ring, line, patient)
+        finally:
+            ring.cancel()
+
+
+async def _ring_or_end(variable: Variable, ring: asyncio.Future[None], line: Line, patient: bool) -> None:
+    ending = asyncio.ensure_future(end_of(variable, line, patient))
+    either: list[asyncio.Future[Any]] = [ring, ending]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            variable.end(ending.result())
+        else:
+            ring.result()
+    finally:
+        ending.cancel()
+
+
+def _rest(value: str, number: int, parts: Sequence[tokens.Part]) -> Sequence[tokens.Part]:
+    """What a value has beyond its parts: all of it, if it came without a stream. It is numbered after the last part."""
+    resets = [place for place, part in enumerate(parts) if part.kind == "reset"]
+    streamed = "".join(part.text for part in parts[resets[-1] if resets else 0 :])
+    last = parts[-1].number if parts else 0
+    if streamed == value:
+        rest = []
+    elif value.startswith(streamed):
+        rest = [tokens.Part(last + 1, value.removeprefix(streamed))]
+    else:
+        rest = [tokens.Part(last + 1, "", (), "reset"), tokens.Part(last + 2, value)]
+    return [part for part in rest if part.number > number]

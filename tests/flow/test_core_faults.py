@@ -1,0 +1,67 @@
+"""A fault in ServeCore itself: one message that it cannot handle is put aside, and all others around it are handled, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from parrot.broker.streams import append
+from parrot.broker.variables import Variables
+from parrot.config import load
+from parrot.core.loop import serve
+from parrot.core.machine import Machine
+from parrot.template import Segment
+from parrot.wire.keys import Keys
+from parrot.wire.to_core import DeclareVariable, OpenSession, Output, SubmitCall
+from tests.flow.waiting import until
+
+KEYS = Keys()
+
+
+def call(name: str) -> SubmitCall:
+    return SubmitCall(
+        session="s", call=name, function="f", template=[Segment("slot", "x")], outputs={"x": Output(variable=f"{name}.x")}, model="none"
+    )
+
+
+async def test_a_message_that_servecore_fails_to_handle_is_put_aside_and_its_neighbours_are_handled_once(
+    redis_url: str, real_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = Machine._submit_call
+
+    def faulty(machine: Machine, request: SubmitCall) -> None:
+        rule(machine, request)
+        if request.call == "culprit":
+            raise RuntimeError("half-way through")
+
+    monkeypatch.setattr(Machine, "_submit_call", faulty)
+    messages = [OpenSession(session="s", name="s"), call("before"), call("culprit"), call("after")]
+    await append(real_redis, KEYS.tasks, messages)
+    core = asyncio.create_task(serve(load(redis_url=redis_url)))
+    try:
+        await append(real_redis, KEYS.tasks, [DeclareVariable(session="s", variable="last", name="last", text="t")])
+        await until(lambda: real_redis.exists(KEYS.variable("last")))
+        ((_, letter),) = await real_redis.xrange(KEYS.dead)
+        assert (letter[b"code"], letter[b"stream"]) == (b"internal", KEYS.tasks.encode())
+        assert b"RuntimeError: half-way through" in letter[b"reason"]
+        (told,) = await Variables(real_redis, KEYS).outcomes(["culprit.x"])
+        assert (told.state, told.error_code) == ("failed", "internal")
+        assert await real_redis.smembers(KEYS.active) == {b"before", b"after"}
+        assert await real_redis.lrange(KEYS.calls("s"), 0, -1) == [b"before", b"after"]
+        assert not core.done()
+    finally:
+        core.cancel()
+        await asyncio.wait([core])
+
+
+async def test_a_fault_that_no_message_is_to_blame_for_ends_servecore_with_the_cause(
+    redis_url: str, real_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(machine: Machine, messages: object, now: float) -> None:
+        raise RuntimeError("whatever is asked of it")
+
+    monkeypatch.setattr(Machine, "handle", faulty)
+    with pytest.raises(RuntimeError, match="whatever is asked of it"):
+        await serve(load(redis_url=redis_url))
