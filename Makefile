@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo dev fuzz bench compose-test clean
+.PHONY: help install check test demo dev fuzz bench chaos compose-test clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ fuzz: install  ## 150,000 broken and hostile messages on every stream; all are a
 bench: install  ## what ServeCore and the bus cost for each hop
 	@mkdir -p bench/results
 	$(BIN)/python -m bench.hops --json bench/results/hops.json
+
+chaos: install  ## 5 minutes of programs while processes are killed at random: lost 0, twice 0
+	@$(BIN)/pip install --quiet -e '.[bench]'
+	@mkdir -p bench/results
+	$(BIN)/python -m bench.chaos --minutes 5 --seed 1 --json bench/results/chaos.json
 
 compose-test: install  ## docker-compose.yml, built and brought up (CONTAINER_BUILD, CONTAINER_COMPOSE name other commands)
 	$(BIN)/python tests/acceptance/compose.py

@@ -2,10 +2,10 @@
 
     python -m bench.chaos --minutes 5 --seed 1 --json bench/results/chaos.json
 
-One broker (`appendfsync always`), two ServeCores, several engine workers (real Celery workers with the simulated engine) and a client, each
-a process, SIGKILLed or SIGSTOPped for longer than its lease, and started again. Most faults come alone, when the one before has been recovered
-from; some overlap. In the end a checker (`chaos_history`) looks at all that was acknowledged, published and streamed. The exit status says
-whether anything happened that must not.
+One broker (`appendfsync always`), two ServeCores, several engine workers (real Celery workers with the simulated engine) and a client,
+each a process, SIGKILLed or SIGSTOPped for longer than its lease, and started again. Most faults come alone, when the one before has been
+recovered from; some overlap. In the end a checker (`chaos_history`) looks at all that was acknowledged, published and streamed. The exit
+status says whether anything happened that must not.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Plan:
     calls: int
     seed: int
     workers: int = 3
-    at_once: int = 10
+    at_once: int = 24
     lease: float = 3.0
 
 
@@ -161,7 +161,9 @@ class Chaos:
         leads, (epoch, _) = await self._watch.leader_pid() == member.pid, await self._watch.position()
         pid = member.pid
         fault.at = self._watch.now()
-        waking = self._stop(member) if fault.kind == "stop" else member.kill()
+        waking = self._stop(member) if fault.kind == "stop" else None
+        if waking is None:
+            member.kill()
         try:
             if fault.role == "core":
                 fault.held = "the lead" if leads else "nothing: it stood by"
@@ -189,7 +191,7 @@ class Chaos:
         fault.held, fault.victim = "everything", "broker"
         fault.at = self._watch.now()
         self._broker.kill_and_start()
-        return await self._watch.until_next_value()
+        return max(await asyncio.gather(self._watch.until_next_value(), self._watch.until_next_commit()))
 
 
 @asynccontextmanager
@@ -297,7 +299,7 @@ def _print(seen: dict[str, Any], console: Console) -> None:
     for name in ("recovery_single", "recovery_overlapping"):
         times = seen[name]
         table.add_row(
-            f"{name.replace('_', ' ')}: {times['faults']} faults",
+            f"{name.replace('_', ' ')} ({times['faults']} faults)",
             f"p50 {times['p50']:.2f} s, p99 {times['p99']:.2f} s, max {times['max']:.2f} s",
         )
     console.print(table)
@@ -324,8 +326,8 @@ def plot(seen: dict[str, Any], path: Path) -> None:
                 axes.axvline(at, color=colour, linestyle=style, linewidth=1.2, alpha=0.8, label=label)
     single, limit = seen["recovery_single"], seen["recovery_limit_seconds"]
     axes.set_title(
-        f"{seen['calls_acknowledged']:,} calls, {len(seen['faults'])} faults: {seen['lost']} lost, {seen['published_twice']} published twice; "
-        f"single faults recovered from in p50 {single['p50']:.1f} s, max {single['max']:.1f} s (limit {limit:g} s)"
+        f"{seen['calls_acknowledged']:,} calls, {len(seen['faults'])} faults: {seen['lost']} lost, {seen['published_twice']} published "
+        f"twice; single faults recovered from in p50 {single['p50']:.1f} s, max {single['max']:.1f} s (limit {limit:g} s)"
     )
     axes.set_xlabel("seconds")
     axes.set_ylabel("values published per second")

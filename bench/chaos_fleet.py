@@ -171,6 +171,7 @@ def survivors(mark: str) -> Iterator[str]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield f"{folder.name} {(folder / 'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace')[:200]}"
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                yield f"{folder.name} {words.decode(errors='replace')[:200]}"
         except OSError:
             continue  # it ended while we looked, or is somebody else's

@@ -67,12 +67,12 @@ class Watch:
 
     async def leader_pid(self) -> int:
         """The process that leads."""
-        raw: Any = await self.asked(lambda: self._redis.hget(self._keys.core, "leader"))  # type: ignore[arg-type,return-value]
+        raw: Any = await self.asked(lambda: self._redis.hget(self._keys.core, "leader"))
         return int((raw or b":0").rpartition(b":")[2])
 
     async def position(self) -> tuple[int, int]:
         """Epoch and batches."""
-        raw: Any = await self.asked(lambda: self._redis.hmget(self._keys.core, ["epoch", "batches"]))  # type: ignore[arg-type,return-value]
+        raw: Any = await self.asked(lambda: self._redis.hmget(self._keys.core, ["epoch", "batches"]))
         return int(raw[0] or 0), int(raw[1] or 0)
 
     async def until_led_again(self, epoch: int) -> float:
@@ -86,12 +86,19 @@ class Watch:
                 taken = taken or now[1]
             await asyncio.sleep(LOOK)
 
+    async def until_next_commit(self) -> float:
+        """Whoever leads has committed something more."""
+        _, before = await self.position()
+        while (await self.position())[1] == before:
+            await asyncio.sleep(LOOK)
+        return self.now()
+
     async def held_by(self, pid: int) -> dict[str, int]:
         """What the engine in a process was given and has not ended, with the attempt."""
         engines = [entry.id for entry in await self.asked(self._directory.engines) if entry.pid == pid]
         if not engines:
             return {}
-        active: Any = await self.asked(lambda: self._redis.smembers(self._keys.active))  # type: ignore[arg-type,return-value]
+        active: Any = await self.asked(lambda: self._redis.smembers(self._keys.active))
         requests = await self._each([raw.decode() for raw in active], lambda pipe, name: pipe.hget(self._keys.call(name), "request"))
         made = [output["variable"] for raw in requests if raw for output in json.loads(raw)["outputs"].values()]
         rows = await self._each(made, lambda pipe, name: pipe.hmget(self._keys.variable(name), ["engine", "state", "attempt"]))

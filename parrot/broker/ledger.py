@@ -7,7 +7,7 @@ common transaction, which a cluster could not give: job streams lie in other slo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,13 @@ from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op
 
 Record = dict[str, str]
+
+# What a machine is rebuilt from. Values, and whatever else is for people, stay where they are.
+SESSION = ("name", "tenant", "state", "deadline", "expires")
+CALL = ("request", "submitted")
+VARIABLE = ("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "error")
+ENGINE = ("about",)
+PORTION = 500  # records that are read at once: about a millisecond of the server's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,28 +147,29 @@ class Ledger:
         keys, found = self._keys, Snapshot()
         raw_sessions: Any = await self._redis.zrange(keys.sessions, 0, -1)
         sessions = [raw.decode() for raw in raw_sessions]
-        found.sessions = await self._records(sessions, keys.session)
+        found.sessions = await self._records(sessions, keys.session, SESSION)
         found.calls = await self._lists(sessions, keys.calls)
         found.variables = await self._lists(sessions, keys.variables)
-        found.active = await self._records(await self._members(keys.active), keys.call)
-        found.variable = await self._records([name for names in found.variables.values() for name in names], keys.variable)
-        found.engines = await self._records(await self._members(keys.engines), keys.engine)
+        found.active = await self._records(await self._members(keys.active), keys.call, CALL)
+        found.variable = await self._records([name for names in found.variables.values() for name in names], keys.variable, VARIABLE)
+        found.engines = await self._records(await self._members(keys.engines), keys.engine, ENGINE)
         return found
 
     async def _members(self, key: str) -> list[str]:
         members: Any = await self._redis.smembers(key)
         return sorted(raw.decode() for raw in members)
 
-    async def _records(self, ids: Sequence[str], key: Any) -> dict[str, Record]:
-        pipe = self._redis.pipeline(transaction=False)
-        for name in ids:
-            pipe.hgetall(key(name))
-        rows = await pipe.execute()
-        return {
-            name: {field.decode(): value.decode(errors="replace") for field, value in row.items()}
-            for name, row in zip(ids, rows, strict=True)
-            if row
-        }
+    async def _records(self, ids: Sequence[str], key: Callable[[str], str], fields: Sequence[str]) -> dict[str, Record]:
+        records: dict[str, Record] = {}
+        for begin in range(0, len(ids), PORTION):
+            names = ids[begin : begin + PORTION]
+            asked = orjson.dumps({"keys": [key(name) for name in names], "fields": fields})
+            rows = await run(self._redis, "read", [self._keys.core], asked)
+            for name, row in zip(names, rows, strict=True):
+                record = {field: value.decode(errors="replace") for field, value in zip(fields, row, strict=True) if value is not None}
+                if record:
+                    records[name] = record
+        return records
 
     async def _lists(self, ids: Sequence[str], key: Any) -> dict[str, list[str]]:
         pipe = self._redis.pipeline(transaction=False)

@@ -11,6 +11,7 @@ from parrot.broker.directory import Directory
 from parrot.config import Settings
 from parrot.wire.keys import Keys
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 
@@ -20,13 +21,27 @@ def ask(settings: Settings, question: Callable[[Directory], Awaitable[T]]) -> T:
     Raises:
         BrokerUnavailable: no server answers.
     """
+    return work_with(settings, Directory, question)
 
-    async def asked() -> T:
+
+def work_with(settings: Settings, kind: Callable[..., C], work: Callable[[C], Awaitable[T]]) -> T:
+    """Connect, work with a part of the broker, disconnect.
+
+    Args:
+        settings: where the broker is.
+        kind: the part: a class that takes a client and the cell's names.
+        work: what to do with it.
+
+    Raises:
+        BrokerUnavailable: no server answers.
+    """
+
+    async def worked() -> T:
         redis = connect(settings.redis_url)
         try:
             with in_sentences(settings.redis_url):
-                return await question(Directory(redis, Keys(settings.cell)))
+                return await work(kind(redis, Keys(settings.cell)))
         finally:
             await redis.aclose()
 
-    return asyncio.run(asked())
+    return asyncio.run(worked())

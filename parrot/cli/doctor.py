@@ -29,18 +29,19 @@ def doctor(
 
     Examples: `parrot doctor` · `parrot doctor --idle --json | jq -r '.findings[]'`
     """
-    findings = asyncio.run(_examine(load(redis_url=redis_url), 1 if idle else 2))
+    findings = asyncio.run(examine(load(redis_url=redis_url), 1 if idle else 2))
     if as_json:
         typer.echo(orjson.dumps({"findings": findings}, option=orjson.OPT_INDENT_2))
     else:
         for finding in findings:
             typer.echo(finding)
-        typer.echo(f"{len(findings):,} things do not add up." if findings else "All is well.")
+        count = "1 thing does" if len(findings) == 1 else f"{len(findings):,} things do"
+        typer.echo(f"{count} not add up." if findings else "All is well.")
     if findings:
         raise typer.Exit(1)
 
 
-async def _examine(settings: Settings, looks: int) -> list[str]:
+async def examine(settings: Settings, looks: int) -> list[str]:
     """The findings of the last look that all looks before it had as well."""
     redis, keys = connect(settings.redis_url), Keys(settings.cell)
     try:

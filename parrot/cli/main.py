@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from parrot.cli import core, demo, dev, doctor, ls, redis, run, show, worker
+from parrot.cli import cancel, core, dead, demo, dev, doctor, ls, redis, run, show, worker
 from parrot.errors import ParrotError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.command("dev")(dev.dev)
 app.command("run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command("ls")(ls.ls)
 app.command("show")(show.show)
+app.command("cancel")(cancel.cancel)
+app.add_typer(dead.app, name="dead")
 app.command("doctor")(doctor.doctor)
 app.command("redis", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(redis.redis)
 app.command("core")(core.core)

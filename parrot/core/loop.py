@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -125,7 +127,8 @@ class Core:
     @classmethod
     async def take_over(cls, ledger: Ledger, keys: Keys, limits: Limits, lead: Lead) -> Core:
         """Go on where the last leader of a cell stopped."""
-        machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time())
+        with _collector_at_rest():
+            machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time())
         core = cls(ledger, keys, limits, machine, lead)
         await core._dispatch(unsent)
         if lead.forgetful:
@@ -168,13 +171,14 @@ class Core:
         The machine may have stopped half-way in a decision: it is built anew from the last commit.
         """
         await self._start_over()
+        await self._carry_out([], self._decide([]))  # what is due; if this fails too, no entry is to blame: whoever runs us learns of it
         for entry in entries:
             try:
                 batch = self._decide([entry])
             except Exception as error:  # the entry goes to the dead letters, and whoever waits for it is told
                 log.exception("dead letter", stream=entry.stream, id=entry.id)
                 await self._start_over()
-                batch = self._decide([])  # if this fails too, it is not the entry's fault: whoever runs us learns of it
+                batch = self._decide([])
                 batch.write(*self._put_aside(entry, InternalError(f"ServeCore failed to handle it: {type(error).__name__}: {error}")))
             await self._carry_out([entry], batch)
 
@@ -235,6 +239,17 @@ class Core:
             count = sum(entry.stream == stream for entry in entries)
             if count and (before := history.add(self.cursors[stream], count)):
                 await self._ledger.trim(stream, before)
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nothing of a machine that is being built is garbage: to look for some would take as long as to build it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()  # nor is it looked through later, for as long as it takes; what ends is freed all the same, since it makes no cycles
 
 
 def portions(entries: list[Entry]) -> Iterator[list[Entry]]:

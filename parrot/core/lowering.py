@@ -48,6 +48,13 @@ def lower(request: SubmitCall) -> list[Lowered]:
         LimitExceeded: the prompt is too large to be sent.
     """
     _check(request)
+    generations = take_apart(request)
+    _check_size(request, generations)
+    return generations
+
+
+def take_apart(request: SubmitCall) -> list[Lowered]:
+    """`lower` for a call that was accepted before."""
     generations: list[Lowered] = []
     prompt: list[Piece] = []
     inputs: dict[str, None] = {}
@@ -63,7 +70,6 @@ def lower(request: SubmitCall) -> list[Lowered]:
             prompt.append(piece)
             if piece.kind == "variable":
                 inputs[piece.value] = None
-    _check_size(request, generations)
     return generations
 
 

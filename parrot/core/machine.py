@@ -14,7 +14,7 @@ from typing import Any
 from parrot.core import records
 from parrot.core.fleet import Fleet
 from parrot.core.graph import Call, Generation, Graph, Session, Variable
-from parrot.core.lowering import lower
+from parrot.core.lowering import lower, take_apart
 from parrot.core.placement import Engine
 from parrot.core.timers import Timers
 from parrot.errors import (
@@ -224,7 +224,7 @@ class Machine:
     def resume_call(self, request: SubmitCall) -> list[Generation]:
         """Know a call that has not ended; once all calls are known, its generations are to be resumed one by one, in order."""
         session = self.graph.sessions[request.session]
-        generations = self.graph.add(session, request, lower(request))
+        generations = self.graph.add(session, request, take_apart(request))
         self._watch(session, request)
         return generations
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from typing import Protocol
 
@@ -31,7 +31,7 @@ from parrot.engine.outbox import Outbox
 from parrot.engine.progress import Progress
 from parrot.engine.prompt import PromptBuilder, ResolvedPiece
 from parrot.engine.protocol import Chunk, Engine
-from parrot.engine.resume import checkpoint
+from parrot.engine.resume import Checkpoint, checkpoint
 from parrot.errors import BrokerUnavailable, Cancelled, EngineError, MessageError, ParrotError
 from parrot.wire import to_engine
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationDone, GenerationFailed, GenerationReturned, Usage
@@ -360,7 +360,7 @@ class Runner:
         contexts: list[str] = []
         try:
             tokens_in, before = await self._fill(self._prompts.build(pieces, job.chat), contexts)
-            start = checkpoint(job.sampling, earlier, self._made_by)
+            start = checkpoint(job.sampling, earlier, self._made_by) if earlier else Checkpoint()
             running.progress = progress = Progress(start, self._made_by, before, self._engine.tokenizer.decode)
             if start.void:
                 self._outbox.append(job, progress.reset())
@@ -492,4 +492,10 @@ def _decoded(entry: Entry) -> Order | MessageError:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time, as it is written into keys."""
+    return _clock(time.time_ns() // 1_000_000)
+
+
+@lru_cache(1)
+def _clock(milliseconds: int) -> str:  # many generations end in the same one
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -30,7 +30,7 @@ _tokenizer = ToyTokenizer()
 _SAID = _tokenizer.encode(f"{_WORDS} ")  # a word and the blank after it are one token
 _OWN = frozenset(_SAID)
 _BYTES = [array("q", [token]).tobytes() for token in _SAID]
-_SPREAD = 0x9E3779B97F4A7C15  # mixes the bits of a sum
+_SPREAD, _BITS = 0x9E3779B97F4A7C15, 0xFFFFFFFFFFFFFFFF  # mixes the bits of a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ def speak(prompt: Sequence[int], sampling: SamplingConfig) -> Speech:
         prompt: token ids.
         sampling: how to sample; a temperature of 0 makes the other knobs of chance irrelevant.
     """
-    seen = crc32(array("q", prompt).tobytes(), _flavour(sampling))  # of all tokens so far; it can be carried on
-    spoken = _spoken(prompt)
+    limit = sampling.max_gen_length
+    first_end = limit if sampling.ignore_tokenizer_eos else _SHORTEST - _spoken(prompt)
+    seen = crc32(array("q", prompt), _flavour(sampling))  # of all tokens so far; it can be carried on
     tokens: list[int] = []
-    while len(tokens) < sampling.max_gen_length:
-        dice = (seen * _SPREAD) & 0xFFFFFFFFFFFFFFFF
-        if spoken + len(tokens) >= _SHORTEST and not sampling.ignore_tokenizer_eos and (dice >> 32) % _END == 0:
+    for said in range(limit):
+        dice = seen * _SPREAD & _BITS
+        if said >= first_end and (dice >> 32) % _END == 0:
             break
         word = dice >> 56
         tokens.append(_SAID[word])
         seen = crc32(_BYTES[word], seen)
-    ended = len(tokens) < sampling.max_gen_length
-    speech = Speech(tuple(tokens), _tokenizer.decode(tokens), "stop" if ended else "length")
+    speech = Speech(tuple(tokens), _tokenizer.decode(tokens), "stop" if len(tokens) < limit else "length")
     return _cut(speech, sampling) if sampling.stop or sampling.stop_token_ids else speech
 
 

@@ -137,7 +137,7 @@ async def test_a_full_broker_is_an_error_with_a_remedy_and_work_goes_on_when_the
             await until_state(mortal_redis, made[5].id, "generating")
             await mortal_redis.config_set("maxmemory", "1mb")
             refused = step(text="more")
-            with pytest.raises(BrokerUnavailable, match="is full.*Give it more memory, or wait until results expire"):
+            with pytest.raises(BrokerUnavailable, match=r"is full.*Give it more memory, or wait until results expire"):
                 await refused.aget(timeout=10)
             await asyncio.sleep(LEASE)  # engines and ServeCore meet it too
             assert leader.said("is full")

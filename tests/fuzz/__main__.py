@@ -62,19 +62,17 @@ def _ways(report: Report) -> Table:
 
 def _print_rest(report: Report, out: Console) -> None:
     seconds = sorted(report.scores.seconds)
-    out.print(
-        f"{report.total:,} messages in {report.seconds:.0f} s, of which {report.total_broken:,} cannot be understood; seed {report.seed}."
-    )
     codes = ", ".join(f"{count:,} {code}" for code, count in report.codes.most_common())
-    out.print(
-        f"Dead letters: {report.added:,} ({codes}). Broken calls whose sender was told: {report.answered} of {report.answered + len(report.unanswered)}."
-    )
-    out.print(
-        f"Programs meanwhile: {len(seconds)} right, {len(report.scores.wrong)} wrong; median {seconds[len(seconds) // 2]:.2f} s, slowest {seconds[-1]:.2f} s."
-    )
-    out.print(
-        f"ServeCore: took the lead {report.epochs} time(s), at most {report.core_mib} MiB, {report.rescues} batches that it could not handle."
-    )
+    asked = report.answered + len(report.unanswered)
+    for line in (
+        f"{report.total:,} messages in {report.seconds:.0f} s; {report.total_broken:,} cannot be understood. Seed {report.seed}.",
+        f"Dead letters: {report.added:,} ({codes}).",
+        f"Broken calls whose sender was told: {report.answered} of {asked}.",
+        f"Programs meanwhile: {len(seconds)} right, {len(report.scores.wrong)} wrong.",
+        f"Seconds of a program: median {seconds[len(seconds) // 2]:.2f}, longest {seconds[-1]:.2f}." if seconds else "",
+        f"ServeCore: took the lead {report.epochs} time(s), {report.core_mib} MiB at most, {report.rescues} batches it could not handle.",
+    ):
+        out.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,8 @@ class Fire:
             self._living[name] = link.engine
             self._world.engines = list(self._living.values())
             try:
-                await Runner(engine, link, Silent(), name=name, beat_seconds=0.2, drain_seconds=1.0, previous=previous).run()
+                times = {"beat_seconds": 0.2, "checkpoint_seconds": 0.08, "drain_seconds": 1.0}
+                await Runner(engine, link, Silent(), name=name, previous=previous, **times).run()
             except LeaseError:
                 previous = link.engine  # somebody said that it was down
             finally:
@@ -220,7 +221,7 @@ class Fire:
         return KEYS.events, to_core.events, self._maker.event()
 
     async def at_engine(self, count: int, right: list[list[str]], progress: Any) -> None:
-        """Write to an engine's job stream, as often as not so that ServeCore's next job cannot be written there; and see that it comes right."""
+        """Write to an engine's job stream, so that ServeCore's next job cannot be written there; and see that it comes right."""
         rounds = max(1, count // 1_000)
         for number in range(rounds):
             engine = self._living["t"]
@@ -250,7 +251,7 @@ class Fire:
         """Wait until ServeCore's cursors have passed these entries."""
         async with asyncio.timeout(STALLED):
             while last:
-                at = await self._redis.hmget(KEYS.core, ["tasks", "events"])
+                at: Any = await self._redis.hmget(KEYS.core, ["tasks", "events"])
                 cursors = dict(zip((KEYS.tasks, KEYS.events), at, strict=True))
                 if all(_parts(cursors[stream].decode()) >= _parts(entry) for stream, entry in last.items()):
                     return

@@ -20,8 +20,8 @@ class Faults:
         cancels: that a session cancels something, or itself.
     """
 
-    core_dies: float = 0.01
-    core_stops: float = 0.01
+    core_dies: float = 0.008
+    core_stops: float = 0.008
     second_leader: float = 0.5
     engine_dies: float = 0.12
     engine_stops: float = 0.2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from zlib import crc32
 
-from parrot.core.lowering import lower
+from parrot.core.lowering import take_apart
 from parrot.sampling import SamplingConfig
 from parrot.template import Segment
 from parrot.wire.to_core import (
@@ -157,7 +157,7 @@ class _Writer:
     def _add(self, request: SubmitCall, nature: Nature) -> None:
         program = self._program
         program.requests[request.call], program.natures[request.call] = request, nature
-        for one in lower(request):
+        for one in take_apart(request):
             program.makers[one.variable] = request.call
             program.values[one.variable] = digest([program.values.get(piece.value, piece.value) for piece in one.prompt])
             self._known.append(one.variable)

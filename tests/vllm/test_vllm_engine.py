@@ -13,8 +13,10 @@ import pytest
 from parrot.config import load
 from parrot.engine.contexts import context_name
 from parrot.engine.model import prepare
+from parrot.engine.progress import Progress
 from parrot.engine.prompt import PromptBuilder, ResolvedPiece
 from parrot.engine.protocol import Load
+from parrot.engine.resume import Checkpoint, checkpoint
 from parrot.engine.vllm import VllmEngine
 from parrot.errors import BadSampling, ContextTooLong, EngineError
 from parrot.sampling import SamplingConfig
@@ -131,6 +133,47 @@ async def test_closing_the_iterator_aborts_the_generation(engine: VllmEngine) ->
         assert 0 < engine.load().kv_used < 1
         await chunks.aclose()
     assert engine.load() == Load(running=0, kv_used=0.0)
+
+
+async def test_cancelling_whoever_listens_frees_the_kv_cache_within_a_second(engine: VllmEngine) -> None:
+    endless = SamplingConfig(max_gen_length=900, ignore_tokenizer_eos=True)
+    before = engine.load()
+    running = [asyncio.create_task(ask(engine, ResolvedPiece("constant", f"Count from {i}."), sampling=endless)) for i in range(4)]
+    await asyncio.sleep(0.5)
+    assert engine.load().running == 4
+    for task in running:
+        task.cancel()
+    began = monotonic()
+    await asyncio.wait(running)
+    assert engine.load() == before
+    assert (await ask(engine, CAPITAL)).text == "The capital of France is Paris."
+    assert monotonic() - began < 2.0, "steps for the cancelled ones would go on beside it"
+
+
+async def test_going_on_from_any_checkpoint_gives_the_same_text_without_a_seam(engine: VllmEngine) -> None:
+    """Parts are taken after each chunk; characters of several tokens lie between some of them."""
+    piece = ResolvedPiece("constant", "Write these words again: naïve café 🦜🦜 über 日本語 façade")
+    (*_, before) = flat(PromptBuilder(engine.tokenizer).build([piece], "auto"))
+    progress, parts = Progress(Checkpoint(), "me", before, engine.tokenizer.decode), []
+    async with context(engine, piece) as prompt:
+        async for chunk in engine.generate(prompt, GREEDY, priority=0):
+            progress.tokens += chunk.tokens
+            progress.texts.append(chunk.text)
+            if chunk.finish_reason is None and (part := progress.part()) is not None:
+                parts.append(part)
+        whole = "".join(progress.texts)
+        assert len(parts) > 8
+        assert not whole.isascii()
+        for count in range(1, len(parts) + 1, 4):
+            start = checkpoint(GREEDY, parts[:count], "me")
+            assert start.tokens
+            name = context_name(prompt, start.tokens)
+            await engine.fill(name, prompt, start.tokens)
+            sampling = GREEDY.model_copy(update={"max_gen_length": GREEDY.max_gen_length - len(start.tokens)})
+            rest = [chunk async for chunk in engine.generate(name, sampling, priority=0)]
+            await engine.release(name)
+            assert start.text + "".join(chunk.text for chunk in rest) == whole
+            assert [*start.tokens, *(token for chunk in rest for token in chunk.tokens)] == progress.tokens
 
 
 async def test_a_conversation_is_tokenised_as_the_model_was_trained(engine: VllmEngine) -> None:

@@ -245,4 +245,3 @@ async def test_calls_of_the_same_name_in_two_sessions_are_two_calls(session: Fak
 async def test_names_that_are_no_ids_are_refused(session: FakeAsyncSession, call_id: str) -> None:
     with pytest.raises(P.CallError, match=r"call_id=.* cannot be taken\. Write 1 to 60 letters"):
         echo("hello", session=session, call_id=call_id)
-

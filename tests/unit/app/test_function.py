@@ -154,11 +154,19 @@ def test_parameters_without_names_of_their_own_are_refused() -> None:
     assert "named has the parameter '**kwargs'" in refusal(named)
 
 
-def test_a_parameter_called_session_is_refused() -> None:
+def test_parameters_called_like_an_argument_of_every_call_are_refused() -> None:
     def f(session: P.Input, a: P.Output):
         """{{session}} {{a}}"""
 
+    def g(deadline: P.Input, a: P.Output):
+        """{{deadline}} {{a}}"""
+
+    def h(call_id: P.Input, a: P.Output):
+        """{{call_id}} {{a}}"""
+
     assert "'session' of f must be called otherwise" in refusal(f)
+    assert "'deadline' of g must be called otherwise" in refusal(g)
+    assert "'call_id' of h must be called otherwise: a call takes its id" in refusal(h)
 
 
 def test_a_parameter_that_is_input_and_output_is_refused() -> None:

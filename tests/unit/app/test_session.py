@@ -235,17 +235,23 @@ def test_a_deadline_that_cannot_be_met_is_refused(deadline: object) -> None:
 
 
 def entry(state: str = "open") -> SessionEntry:
-    return SessionEntry(id="report-x", name="report", tenant="acme", labels={}, state=state, opened="", closed="", calls=0, done=0, failed=0)
+    return SessionEntry(
+        id="report-x", name="report", tenant="acme", labels={}, state=state, opened="", closed="", calls=0, done=0, failed=0
+    )
 
 
 async def test_a_detached_session_stays_open_however_it_is_left() -> None:
     async with FakeAsyncSession(detach=True) as calm:
         pass
     hasty = FakeAsyncSession()
-    with pytest.raises(ZeroDivisionError):
+
+    async def program() -> None:
         async with hasty:
             hasty.detach()
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await program()
     for session in (calm, hasty):
         assert [type(message) for message in session.fake.sent] == [OpenSession]
         with pytest.raises(P.SessionError, match="is left and takes no more submissions"):

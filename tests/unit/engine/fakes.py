@@ -117,7 +117,7 @@ class FakeHeart(Heartbeat):
 class ScriptedEngine(SimulatedEngine):
     """The simulated engine, in which a prompt says what happens.
 
-    `wait`: until `go`, before the first token. `slowly`: token by token, each when a test takes a `step`. What stands in `errors` is raised.
+    `wait`: until `go`, before the first token. `slowly`: token by token, one for each `step`. What stands in `errors` is raised.
     """
 
     def __init__(self) -> None:
