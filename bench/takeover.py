@@ -2,8 +2,8 @@
 
     python -m bench.takeover --calls 20000 --json bench/results/takeover.json
 
-The calls are chains of ten; the first of each chain waits for an engine that is busy. The benchmark plays that engine: when the leader is dead it
-publishes what it was busy with, and waits for the next job. After the run the parts of a takeover are measured on the same data, one by one.
+The calls are chains of ten; the first of each chain waits for an engine that is busy. The benchmark plays that engine: when the leader is
+dead it publishes what it was busy with, and waits for the next job. After the run the parts of a takeover are measured on the same data.
 """
 
 from __future__ import annotations
@@ -199,7 +199,9 @@ def run(calls: int) -> Takeover:
 def main() -> None:
     """Run each size, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, nargs="+", default=[1_000, 20_000, 100_000], help="calls under way (default 1000 20000 100000)")
+    parser.add_argument(
+        "--calls", type=int, nargs="+", default=[1_000, 20_000, 100_000], help="calls under way (default 1000 20000 100000)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     options = parser.parse_args()
     console = Console()

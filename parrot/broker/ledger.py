@@ -110,7 +110,9 @@ class Ledger:
         if answer == b"superseded":
             raise NotLeader(f"Another ServeCore leads the cell {keys.cell} now.")
         if answer == b"lost":
-            raise BrokerUnavailable("Redis has lost what it had acknowledged. With `appendfsync always` it would not, even in a power loss.")
+            raise BrokerUnavailable(
+                "Redis has lost what it had acknowledged. With `appendfsync always` it would not, even in a power loss."
+            )
         self._batches = batches
         refused: list[int] = answer
         return refused

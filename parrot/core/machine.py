@@ -276,9 +276,19 @@ class Machine:
 
     def _close(self, session: Session) -> None:
         session.state = SessionState.CLOSED
+        self._give_up_empty(session)
         self.timers.drop(("idle", session.id))
         self._batch.write(put(self._keys.session(session.id), {"state": session.state, "closed": self._at}))
         self._retire(session)
+
+    def _give_up_empty(self, session: Session) -> None:
+        """Nobody can set the variables of a closed session any more: what waits for them must not wait for ever."""
+        error = SessionError(f"It was still empty when its session {session.id} was closed.")
+        for name in session.variables:
+            variable = self.graph.variables[name]
+            if variable.state == VariableState.EMPTY:
+                for _ in self._stop(variable, VariableState.FAILED, error, f"{name}: {error}"):
+                    pass
 
     def _idle_over(self, name: str) -> None:
         session = self.graph.sessions[name]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from parrot.criteria import Criterion
 from parrot.sampling import SamplingConfig
 from parrot.template import MAX_OUTPUTS, MAX_SEGMENTS, Segment
-from parrot.wire.codec import Door, Message
+from parrot.wire.codec import MAX_TEXT_BYTES, Door, Message
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
@@ -18,6 +18,7 @@ Reason = Annotated[str, AfterValidator(lambda text: text[:4096])]  # goes to eve
 Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]  # seconds since the epoch, up to the last second that a calendar has
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Seconds = Annotated[float, Field(ge=0, lt=2**53)]
+Text = Annotated[str, Field(max_length=MAX_TEXT_BYTES)]
 Chat = Literal["auto", "off"]
 """`auto`: an instruct model sees the prompt through its chat template; `off`: the prompt is plain text."""
 
@@ -51,7 +52,7 @@ class DeclareVariable(Message):
     session: Id
     variable: Id
     name: Name
-    text: str | None = None
+    text: Text | None = None
 
 
 class SetVariable(Message):
@@ -59,14 +60,14 @@ class SetVariable(Message):
 
     session: Id
     variable: Id
-    text: str
+    text: Text
 
 
 class Argument(Message):
     """What fills an input slot: a variable, or a constant given in place or by content hash. Exactly one is set."""
 
     variable: Id | None = None
-    text: str | None = None
+    text: Text | None = None
     hash: Id | None = None
 
 

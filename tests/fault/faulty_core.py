@@ -34,9 +34,10 @@ class FaultyLedger(Ledger):
             self._die("after commit")
         return refused
 
-    async def dispatch(self, orders: Iterable[tuple[str, str, Order]]) -> None:
-        await super().dispatch(orders)
+    async def dispatch(self, orders: Iterable[tuple[str, str, Order]]) -> list[str]:
+        unreachable = await super().dispatch(orders)
         self._die("after dispatch")
+        return unreachable
 
     def _die(self, here: Point) -> None:
         if here == self.point and FaultyLedger.placements > _PLACEMENTS:
@@ -46,5 +47,5 @@ class FaultyLedger(Ledger):
 def run_faulty_core(point: Point) -> None:
     """The main of a ServeCore process that dies at `point`."""
     FaultyLedger.point = point
-    loop.Ledger = FaultyLedger  # type: ignore[misc, attr-defined]
+    loop.Ledger = FaultyLedger  # type: ignore[attr-defined]
     run_core()

@@ -89,8 +89,8 @@ async def _adds_up(redis: Redis) -> bool:
 
 async def _as_expected(redis: Redis, sessions: Sequence[tuple[str, Sequence[str]]]) -> bool:
     found = {key.decode() async for key in redis.scan_iter(count=1000)}
-    engines = [raw.decode() for raw in await redis.smembers(KEYS.engines)]  # type: ignore[misc]
-    expected = expected_keys(sessions) | {KEYS.engine(name) for name in engines} | {KEYS.jobs(name) for name in engines}
+    living = await engines(redis)
+    expected = expected_keys(sessions) | {KEYS.engine(name) for name in living} | {KEYS.jobs(name) for name in living}
     streams = {KEYS.tokens(name) for _, variables in sessions for name in variables}  # there where a checkpoint was written
     print("left over:", found - expected - streams, "missing:", expected - found)
     return found - streams == expected
@@ -111,7 +111,7 @@ def expected_keys(sessions: Sequence[tuple[str, Sequence[str]]]) -> set[str]:
 
 async def epoch(redis: Redis) -> int:
     """How often the lead was taken."""
-    return int(await redis.hget(KEYS.core, "epoch") or 0)  # type: ignore[misc]
+    return int(await redis.hget(KEYS.core, "epoch") or 0)
 
 
 async def until_led(redis: Redis, by_epoch: int = 1) -> None:
@@ -125,7 +125,8 @@ async def until_led(redis: Redis, by_epoch: int = 1) -> None:
 
 async def engines(redis: Redis) -> set[str]:
     """The ids of the engines that are counted on."""
-    return {raw.decode() for raw in await redis.smembers(KEYS.engines)}  # type: ignore[misc]
+    members: Any = await redis.smembers(KEYS.engines)
+    return {raw.decode() for raw in members}
 
 
 async def until_engines(redis: Redis, count: int = 1) -> set[str]:
@@ -142,7 +143,7 @@ async def until_state(redis: Redis, variable: str, *states: str) -> None:
     """Wait until a variable is in one of these states."""
 
     async def is_so() -> bool:
-        raw: Any = await redis.hget(KEYS.variable(variable), "state")  # type: ignore[misc]
+        raw: Any = await redis.hget(KEYS.variable(variable), "state")
         return raw is not None and raw.decode() in states
 
     await until(is_so)

@@ -39,8 +39,8 @@ COMMANDS = {
 }
 
 
-async def attempts(redis: Redis, *variables: P.Variable) -> set[bytes]:
-    return {await redis.hget(KEYS.variable(variable.id), "attempt") for variable in variables}  # type: ignore[misc]
+async def attempts(redis: Redis, *variables: P.Variable) -> set[Any]:
+    return {await redis.hget(KEYS.variable(variable.id), "attempt") for variable in variables}
 
 
 async def test_a_broker_that_is_killed_in_the_middle_of_a_program_loses_nothing(

@@ -15,7 +15,7 @@ from tests.fault.processes import core, engine, process
 from tests.fault.programs import KEYS, check_left, until_engines, until_state
 from tests.flow.waiting import until
 
-CELL = {"idle_seconds": 2, "result_seconds": 600}  # sessions of the dead are closed soon
+CELL = {"idle_seconds": 1, "result_seconds": 600}  # sessions of the dead are closed soon
 
 
 @pytest.mark.parametrize("moment", ["while its calls wait", "mid-generation", "while idle"])
@@ -76,7 +76,7 @@ async def _check_whole(redis: Redis, notes: Path, most_unknown: int) -> int:
     session, *acknowledged = notes.read_text().rpartition("\n")[0].split()
 
     async def closed() -> bool:
-        return bool(await redis.hexists(KEYS.session(session), "expires"))  # type: ignore[misc]
+        return bool(await redis.hexists(KEYS.session(session), "expires"))
 
     await until(closed)
     program = await Directory(redis, KEYS).program(session)

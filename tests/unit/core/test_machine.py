@@ -331,3 +331,10 @@ def test_a_session_counts_its_calls(cell: Cell) -> None:
     cell.tell(cell.publish(cell.take_jobs()[0]))
     record = cell.store.hashes[KEYS.session("s")]
     assert (record["calls"], record["ended"]) == ("2", "1")
+
+
+def test_a_variable_that_is_still_empty_when_its_session_closes_fails_with_all_that_waits_for_it(cell: Cell) -> None:
+    cell.tell(text("v", None), call("a", "{{i}} A: {{x}}", i="v"), close_session())
+    assert cell.variable("v")["error_code"] == "session"
+    assert cell.variable("a.x")["error_code"] == "upstream"
+    assert cell.store.hashes[KEYS.session("s")]["expires"]
