@@ -161,6 +161,9 @@ class Chaos:
         leads, (epoch, _) = await self._watch.leader_pid() == member.pid, await self._watch.position()
         pid = member.pid
         fault.at = self._watch.now()
+        if not member.ready:
+            fault.held = "nothing: another fault had hit it meanwhile"
+            return fault.at
         waking = self._stop(member) if fault.kind == "stop" else None
         if waking is None:
             member.kill()

@@ -20,7 +20,12 @@ app.conf.update(
     accept_content=["json"],
     worker_hijack_root_logger=False,
     # Not shorter than a task takes: else the other worker runs again what the first one still works on.
-    broker_transport_options={"visibility_timeout": SECONDS + 1, "unacked_restore_interval": 1, "unacked_mutex_expire": 5},
+    broker_transport_options={
+        "visibility_timeout": SECONDS + 1,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 5,
+    },
 )
 
 

@@ -153,7 +153,9 @@ class Ledger:
         found.calls = await self._lists(sessions, keys.calls)
         found.variables = await self._lists(sessions, keys.variables)
         found.active = await self._records(await self._members(keys.active), keys.call, CALL)
-        found.variable = await self._records([name for names in found.variables.values() for name in names], keys.variable, VARIABLE)
+        # Of sessions that are over, whose results only wait to expire, the names are enough: there may be far more of them than work.
+        living = [name for name, session in found.sessions.items() if "expires" not in session]
+        found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)
         found.engines = await self._records(await self._members(keys.engines), keys.engine, ENGINE)
         return found
 

@@ -66,9 +66,9 @@ class Fleet:
             generation.engine = ""
         return list(engine.holds.values())
 
-    def assign(self) -> Iterator[Placement]:
+    def assign(self, now: float) -> Iterator[Placement]:
         """Decide who takes what, as long as anything waits and any engine has room; each decision is carried out before the next."""
-        reserved = yield from self._assign_suspects()
+        reserved = yield from self._assign_suspects(now)
         while True:
             wanted = (engine for engine in self.engines.values() if engine not in reserved and self._backlog.serves(engine.about.model))
             engine = least_loaded(one for one in wanted if not one.holds_suspect)
@@ -77,18 +77,21 @@ class Fleet:
             why = explain(engine, self._rivals(engine))
             yield self._give(self._backlog.pop(engine.about.model), engine, why)
 
-    def _assign_suspects(self) -> Generator[Placement, None, list[Engine]]:
+    def _assign_suspects(self, now: float) -> Generator[Placement, None, list[Engine]]:
         """Let those that engines died of run alone, so that it shows which one it was.
 
+        Each goes to an engine that has just been heard: one that is silent may have died of something else, for which a suspect would be
+        blamed that never ran.
+
         Returns:
-            Engines that take nothing more until they are empty, since suspects wait for them.
+            Engines that take nothing more until they are empty and heard, since suspects wait for them.
         """
         reserved: list[Engine] = []
-        for engine in sorted(self.engines.values(), key=lambda engine: len(engine.holds)):
+        for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), engine.heard < now)):
             model = engine.about.model
             if engine.draining or not self._suspects.serves(model) or any(other.about.model == model for other in reserved):
                 continue
-            if engine.holds:
+            if engine.holds or engine.heard < now:
                 reserved.append(engine)
                 continue
             generation = self._suspects.pop(model)

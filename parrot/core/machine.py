@@ -171,7 +171,7 @@ class Machine:
             self._rules[type(message)](message)
         for kind, whom in self.timers.due(now):
             self._alarms[kind](whom)
-        for generation, engine, why in self.fleet.assign():
+        for generation, engine, why in self.fleet.assign(now):
             self._send(generation, engine, why)
         self._note_queued()
         self._note_progress()
@@ -554,6 +554,7 @@ class Machine:
         """Take a generation from the engine that reports on it; None if the report is not about the current attempt."""
         variable = self.graph.variables.get(event.variable)
         generation = variable.producer if variable is not None else None
+        self._hear(event.engine)
         if generation is None or generation.attempt != event.attempt or generation.engine != event.engine:
             return None
         self.fleet.take(generation)
@@ -562,6 +563,7 @@ class Machine:
     def _generation_done(self, event: GenerationDone) -> None:
         variable = self.graph.variables.get(event.variable)
         generation = variable.producer if variable is not None else None
+        self._hear(event.engine)
         if variable is None or generation is None or not 1 <= event.attempt <= generation.attempt:
             return  # a repetition, or it was ended here while it was published; or an attempt that nobody was given
         # The variable is set, whoever did it: an engine that was given up may have been faster than its successor.
@@ -614,15 +616,22 @@ class Machine:
         if event.previous is not None:
             self._engine_left(event.previous)
             self._false_alarm(event.previous)
-        engine = self.fleet.engines[event.engine] = Engine(event)
+        engine = self.fleet.engines[event.engine] = Engine(event, heard=self._now)
         self.timers.set(("lease", engine.id), self._now + self._limits.lease)
         self._batch.write(
             ("SADD", self._keys.engines, event.engine),
             put(self._keys.engine(event.engine), records.engine(engine, self._at)),
         )
 
+    def _hear(self, name: str) -> Engine | None:
+        """An engine says something; None if it is not counted on."""
+        engine = self.fleet.engines.get(name)
+        if engine is not None:
+            engine.heard = self._now
+        return engine
+
     def _engine_beat(self, event: EngineBeat) -> None:
-        engine = self.fleet.engines.get(event.engine)
+        engine = self._hear(event.engine)
         if engine is None:
             # It was given up, and its attempts are fenced off. If its stream is still there, it will learn that from its absence.
             self._batch.abandoned.append(event.engine)

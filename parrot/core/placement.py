@@ -17,11 +17,13 @@ class Engine:
         about: what it said of itself when it came up.
         holds: the generations that it was given and that have not ended, by variable.
         draining: it will leave and is given nothing more.
+        heard: when it last said anything, in seconds since the epoch.
     """
 
     about: EngineUp
     holds: dict[str, Generation] = field(default_factory=dict)
     draining: bool = False
+    heard: float = 0.0
 
     @property
     def id(self) -> str:

@@ -35,7 +35,10 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
         expires = record.get("expires")
         machine.resume_session(_session(name, record, found), records.seconds(expires) if expires else None)
         for variable in found.variables[name]:
-            _restore_variable(machine, name, variable, found.variable.get(variable))
+            if expires:
+                machine.graph.declare(machine.graph.sessions[name], variable, VariableState.READY)  # it has ended, however
+            else:
+                _restore_variable(machine, name, variable, found.variable.get(variable))
     for name in found.calls.keys() - found.sessions.keys():
         machine.forget_session(name)
     calls = [machine.resume_call(SubmitCall.model_validate_json(record["request"])) for record in _in_order(found)]

@@ -76,7 +76,7 @@ def encode(message: Message) -> Fields:
         LimitExceeded: it is too large.
     """
     kind, body = type(message).__name__, message.model_dump_json(exclude_unset=True)
-    if (size := len(body.encode())) > MAX_MESSAGE_BYTES:
+    if len(body) > MAX_MESSAGE_BYTES // 4 and (size := len(body.encode())) > MAX_MESSAGE_BYTES:
         raise LimitExceeded(f"The message {kind} has {size:,} bytes; the limit (MAX_MESSAGE_BYTES) is {MAX_MESSAGE_BYTES:,}.")
     return {"v": str(VERSION), "kind": kind, "body": body}
 

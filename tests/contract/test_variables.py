@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from redis.asyncio import Redis
 
 from parrot.broker.streams import START, StreamReader
+from parrot.broker.tokens import Part, Tokens
 from parrot.broker.variables import Publication, Value, Variables
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState
@@ -42,6 +45,13 @@ async def test_publication_writes_the_event_and_the_news_with_the_value(variable
     (event, news) = await StreamReader(redis, {KEYS.events: START, KEYS.news("s"): START}).read(10)
     assert events.decode(event.fields) == done().event
     assert news.fields == {b"variable": b"a.x", b"state": b"ready"}
+
+
+async def test_the_end_of_its_stream_comes_with_the_value_or_not_at_all(variables: Variables, redis: Redis) -> None:
+    rest = Part(3, "lo", (70_000,), by="model tokenizer")
+    assert await variables.publish([replace(done(attempt=2), rest=rest), replace(done(), rest=rest), done()]) == [False, True, False]
+    assert await Tokens(redis, KEYS).read(["a.x"]) == [[rest]]
+    assert await variables.values(["a.x"]) == [Value("hello", (1, 2, 70_000), "tok")]
 
 
 async def test_a_variable_is_set_once(variables: Variables, redis: Redis) -> None:

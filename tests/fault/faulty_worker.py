@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -63,6 +64,8 @@ def run_draining_worker() -> None:
     settings = load()
     setup(settings.log_level)
     hosted = hosting.EngineThread(settings, "sim", Silent(), lambda: os._exit(1))
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     hosted.start()
-    signal.sigwait([signal.SIGTERM])
+    asked.wait()
     hosted.stop(settings.drain_seconds)

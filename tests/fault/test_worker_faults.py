@@ -205,7 +205,7 @@ async def test_the_only_worker_of_a_cell_takes_up_its_own_work_again_after_a_sto
 
 async def test_a_drained_worker_hands_back_what_it_has_written_down(led: str, real_redis: Redis, tmp_path: Path) -> None:
     with ExitStack() as running:
-        environment = settings_of(led, drain_seconds=0.2, lease_seconds=30)  # nobody waits for a lease here
+        environment = settings_of(led, drain_seconds=0.2)
         drains = running.enter_context(process(run_draining_worker, environment=environment, log=tmp_path / "drains.log"))
         await until_engines(real_redis)
         async with P.AsyncSession(led) as session:
@@ -219,11 +219,18 @@ async def test_a_drained_worker_hands_back_what_it_has_written_down(led: str, re
                 took = await until_elsewhere(real_redis, variable.id) - asked
                 value = await variable.aget(timeout=20)
             again = await undisturbed("x")
-        assert took < 1.0
+        assert took < RECOVERY
+        assert await returned(real_redis) == [variable.id], "nobody waited for a lease"
         assert value == "".join(part.text for part in seen) == await again.aget()
         assert not any(part.reset for part in seen)
         assert len(await engines(real_redis)) == 1
         await check_left(real_redis, (session.id, [variable.id, again.id]))
+
+
+async def returned(redis: Redis) -> list[str]:
+    """The variables that engines have handed back."""
+    entries: Any = await redis.xrange(KEYS.events)
+    return [json.loads(fields[b"body"])["variable"] for _, fields in entries if fields[b"kind"] == b"GenerationReturned"]
 
 
 async def test_a_cancelled_generation_leaves_the_engine_within_a_second(led: str, real_redis: Redis, tmp_path: Path) -> None:

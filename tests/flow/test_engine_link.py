@@ -96,7 +96,7 @@ async def test_an_entry_that_is_no_job_lies_among_the_dead_letters(running: asyn
     await until_ready(real_redis, 2)
     letters: Any = await real_redis.xrange(KEYS.dead)
     ((_, letter),) = letters
-    assert (letter[b"stream"], letter[b"id"], letter[b"code"]) == (KEYS.jobs(ENGINE).encode(), b"1-1", b"message")
+    assert (letter[b"stream"], letter[b"id"], letter[b"code"]) == (KEYS.jobs(ENGINE).encode(), b"1-1", b"version")
     assert json.loads(letter[b"entry"]) == {"v": "9", "kind": "Job", "body": "{}"}
 
 

@@ -223,14 +223,22 @@ class Fire:
     async def at_engine(self, count: int, right: list[list[str]], progress: Any) -> None:
         """Write to an engine's job stream, so that ServeCore's next job cannot be written there; and see that it comes right."""
         rounds = max(1, count // 1_000)
+        await asyncio.sleep(1)  # an engine that was said to be down a moment ago has noticed by now
         for number in range(rounds):
-            engine = self._living["t"]
+            engine = await self._registered("t")
             orders = [(KEYS.jobs(engine), to_engine.jobs, self._maker.order()) for _ in range(count // rounds)]
             for begin in range(0, len(orders), BURST):
                 await self._send(orders[begin : begin + BURST])
             await self._buried(KEYS.jobs(engine))
             await self._report.scores.score(self._settings.redis_url, number % KINDS, "target", self._world, right[number % KINDS])
             progress(self._report.total)
+
+    async def _registered(self, name: str) -> str:
+        """The id of an engine once ServeCore knows it: what is written to the stream of one that is gone, goes with it."""
+        async with asyncio.timeout(STALLED):
+            while not await self._redis.sismember(KEYS.engines, self._living[name]):
+                await asyncio.sleep(0.01)
+        return self._living[name]
 
     async def _send(self, burst: list[tuple[str, Door[Any], Sent]]) -> dict[str, str]:
         """Append messages; the id of the last one, by stream."""

@@ -24,7 +24,7 @@ def main() -> None:
     for seed in range(given.seed, given.last + 1):
         if said := broken_promise(seed):
             broken[":".join(said.split(":")[:2])[:100]] += 1
-            print(f"{seed}: {said}")
+            print(f"{seed}: {said}", flush=True)
     print(f"{sum(broken.values())} broken in {time.monotonic() - began:.1f} s", dict(broken))
     sys.exit(bool(broken))
 

@@ -146,8 +146,8 @@ async def test_cancelling_whoever_listens_frees_the_kv_cache_within_a_second(eng
     began = monotonic()
     await asyncio.wait(running)
     assert engine.load() == before
+    assert monotonic() - began < 1.0
     assert (await ask(engine, CAPITAL)).text == "The capital of France is Paris."
-    assert monotonic() - began < 2.0, "steps for the cancelled ones would go on beside it"
 
 
 async def test_going_on_from_any_checkpoint_gives_the_same_text_without_a_seam(engine: VllmEngine) -> None:

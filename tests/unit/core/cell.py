@@ -132,7 +132,7 @@ class Cell:
         self.store.streams.setdefault(KEYS.news(job.session), []).append({"variable": job.variable, "state": "ready"})
         return GenerationDone(engine=engine, variable=job.variable, attempt=job.attempt)
 
-    def restart(self) -> list[tuple[str, str, Order]]:
+    def restart(self, forgetful: bool = False) -> list[tuple[str, str, Order]]:
         """Replace the machine by one that is rebuilt from the store."""
         hashes, lists, sets = self.store.hashes, self.store.lists, self.store.sets
         sessions = list(sets.get(KEYS.sessions, {}))
@@ -145,7 +145,7 @@ class Cell:
             variable={name: hashes[KEYS.variable(name)] for names in variables.values() for name in names},
             engines={name: hashes[KEYS.engine(name)] for name in sets.get(KEYS.engines, {})},
         )
-        self.machine, unsent = rebuild(KEYS, self.limits, Lead(2, {}, self.batch.number), found, self.now)
+        self.machine, unsent = rebuild(KEYS, self.limits, Lead(2, {}, self.batch.number, forgetful), found, self.now)
         return unsent
 
 

@@ -81,6 +81,20 @@ def test_an_engine_for_which_a_suspect_waits_takes_nothing_more(cell: Cell) -> N
     assert [job.call for job in cell.take_jobs()] == ["c1"]
 
 
+def test_a_suspect_goes_only_to_an_engine_that_has_just_been_heard(cell: Cell) -> None:
+    """Else it would be blamed for the death of one that had died before."""
+    cell.tell(call("c0", "A: {{x}}"))
+    for number in (2, 3):
+        die(cell, f"e{number - 1}")
+        cell.tell(engine_up(f"e{number}"))
+    cell.tell(engine_up("idle"))
+    cell.now += 1.0
+    cell.tell(EngineDown(engine="e3"))
+    assert cell.variable("c0.x")["engine"] == ""
+    cell.tell(EngineBeat(engine="idle"))
+    assert cell.variable("c0.x")["engine"] == "idle"
+
+
 def test_a_drain_or_a_false_alarm_does_not_count_as_a_death(cell: Cell) -> None:
     cell.tell(call("a", "A: {{x}}"))
     die(cell, "e1")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrot.core.records import seconds
-from parrot.wire.to_core import GenerationFailed
+from parrot.wire.to_core import EngineDown, GenerationFailed
 from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
 
 
@@ -143,3 +143,23 @@ def test_calls_of_the_same_moment_are_taken_up_in_the_order_of_their_session() -
     cell.restart()
     assert list(cell.machine.graph.calls) == ["z", "a"]
     assert [cell.machine.graph.variables[name].depth for name in ("z.x", "a.x")] == [1, 2]
+
+
+def test_after_a_power_loss_no_attempt_number_is_given_out_that_may_have_been_given_out_before(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    cell.restart(forgetful=True)
+    cell.take_jobs()
+    cell.tell(EngineDown(engine="e1"), engine_up("e2"))
+    (job,) = cell.take_jobs()
+    assert job.attempt > 100
+
+
+def test_an_engine_that_could_not_be_heard_gets_another_lease(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    cell.now += cell.limits.lease + 1
+    cell.machine.spare(cell.now)
+    cell.tell()
+    assert "e1" in cell.machine.fleet.engines
+    cell.now += cell.limits.lease + 0.1
+    cell.tell()
+    assert "e1" not in cell.machine.fleet.engines
