@@ -282,8 +282,8 @@ class Machine:
         self._retire(session)
 
     def _give_up_empty(self, session: Session) -> None:
-        """Nobody can set the variables of a closed session any more: what waits for them must not wait for ever."""
-        error = SessionError(f"It was still empty when its session {session.id} was closed.")
+        """Nobody will set the variables of a session that is closed or forgotten: what waits for them must not wait for ever."""
+        error = SessionError(f"It was still empty when its session {session.id} was closed or forgotten.")
         for name in session.variables:
             variable = self.graph.variables[name]
             if variable.state == VariableState.EMPTY:
@@ -292,6 +292,7 @@ class Machine:
 
     def _idle_over(self, name: str) -> None:
         session = self.graph.sessions[name]
+        self._give_up_empty(session)
         if session.active:
             self.timers.set(("idle", name), self._now + self._limits.idle)
         else:
@@ -345,8 +346,8 @@ class Machine:
 
     def _want_variable(self, request: WantVariable) -> None:
         variable = self._named(request)
-        if variable is None or variable.criterion == request.criterion:
-            return
+        if variable is None or variable.state in ENDED or variable.criterion == request.criterion:
+            return  # nothing can be done for it, or nothing new is asked
         self._heard(request.session)
         variable.criterion = request.criterion
         self._batch.write(put(self._keys.variable(variable.id), {"criterion": request.criterion}))
@@ -564,8 +565,10 @@ class Machine:
         variable = self.graph.variables.get(event.variable)
         generation = variable.producer if variable is not None else None
         self._hear(event.engine)
+        if variable is not None and variable.state in (VariableState.FAILED, VariableState.CANCELLED):
+            variable.state = VariableState.READY  # it was published while we ended it, and came first: new calls may use it
         if variable is None or generation is None or not 1 <= event.attempt <= generation.attempt:
-            return  # a repetition, or it was ended here while it was published; or an attempt that nobody was given
+            return  # a repetition, or an attempt that nobody was given
         # The variable is set, whoever did it: an engine that was given up may have been faster than its successor.
         holder = self.fleet.take(generation)
         if holder and holder != event.engine:
@@ -641,7 +644,10 @@ class Machine:
         self._batch.write(put(self._keys.engine(event.engine), records.beat(event, self._at)))
 
     def _engine_down(self, event: EngineDown) -> None:
-        self._engine_left(event.engine)
+        if not event.died:
+            self._engine_left(event.engine)
+        elif event.engine in self.fleet.engines:
+            self._lease_over(event.engine)
 
     def _engine_left(self, name: str) -> None:
         engine = self.fleet.engines.get(name)
@@ -649,7 +655,7 @@ class Machine:
             self._queue(self._lose(engine))
 
     def _lease_over(self, name: str) -> None:
-        """An engine was silent for too long: it has died, of one of the calls that it held or of something else."""
+        """An engine was silent for too long or said that it broke: it died of one of the calls that it held, or of something else."""
         engine = self.fleet.engines[name]
         held = self._lose(engine)
         for generation in held:

@@ -209,9 +209,9 @@ class Runner:
         except ExceptionGroup as group:
             error = next((one for one in group.exceptions if isinstance(one, EngineError)), group.exceptions[0])
             if not isinstance(error, LeaseError):
-                await self._farewell(str(error))
+                await self._farewell(str(error), died=True)
             raise error from None  # whoever runs us learns the cause; the others follow from it
-        await self._farewell("drained")
+        await self._farewell("drained", died=False)
 
     def _introduction(self) -> EngineUp:
         return EngineUp(
@@ -256,13 +256,13 @@ class Runner:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await self._outbox.emptied()
 
-    async def _farewell(self, reason: str) -> None:
+    async def _farewell(self, reason: str, died: bool) -> None:
         """Hand back what was never read, say that the engine leaves, and close its job stream."""
         with suppress(TimeoutError):  # the broker is away: our lease ends, which says the same
             async with asyncio.timeout(FAREWELL_SECONDS):
                 unread = [_decoded(entry) for entry in await self._link.jobs(block_ms=1)]
                 back = [self._returned(job) for job in unread if isinstance(job, Job)]
-                await self._link.tell([*back, EngineDown(engine=self.id, reason=reason)])
+                await self._link.tell([*back, EngineDown(engine=self.id, reason=reason, died=died)])
                 await self._link.leave()
         log.info("engine down", engine=self.id, reason=reason)
 
@@ -370,9 +370,9 @@ class Runner:
             running.progress = None  # all that it produced is in the publication
             self._outbox.publish(publication)
         except ParrotError as error:
-            self._fail(job, error, running.seconds)
             if isinstance(error, EngineError):
-                self._engine.load()  # raises if the engine is dead, and so ends the runner
+                self._engine.load()  # raises if the engine is dead: then it is its death that counts, and it ends the runner
+            self._fail(job, error, running.seconds)
         except Exception as error:  # one generation must not take the others with it: it alone fails
             log.exception("generation failed", variable=job.variable)
             self._fail(job, ParrotError(f"{type(error).__name__} in the engine worker: {error}. Its log says where."), running.seconds)

@@ -177,10 +177,15 @@ class EngineBeat(Message):
 
 
 class EngineDown(Message):
-    """An engine takes no more jobs: it is drained and leaves."""
+    """An engine takes no more jobs and leaves.
+
+    Attributes:
+        died: it was not drained, it broke, perhaps of one of the jobs that it holds.
+    """
 
     engine: Id
     reason: Reason = ""
+    died: bool = False
 
 
 class Usage(Message):

@@ -67,6 +67,7 @@ def _print_rest(report: Report, out: Console) -> None:
     for line in (
         f"{report.total:,} messages in {report.seconds:.0f} s; {report.total_broken:,} cannot be understood. Seed {report.seed}.",
         f"Dead letters: {report.added:,} ({codes}).",
+        f"Broken entries that went unread with the job stream of an engine that was given up: {report.unread:,}.",
         f"Broken calls whose sender was told: {report.answered} of {asked}.",
         f"Programs meanwhile: {len(seconds)} right, {len(report.scores.wrong)} wrong.",
         f"Seconds of a program: median {seconds[len(seconds) // 2]:.2f}, longest {seconds[-1]:.2f}." if seconds else "",

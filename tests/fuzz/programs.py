@@ -30,9 +30,9 @@ async def program(url: str, number: int, model: str, world: World) -> list[str]:
         for left, right in ((0, 1), (1, 2)):
             made += join(left=made[left], right=made[right])
         made += join(left=made[-1], right=empty)
-        world.variables += [variable.id for variable in made]
-        world.calls += [variable.id.partition(".")[0] for variable in made]
         await session.flush()
+        world.variables += [variable.id for variable in made]  # only now: whoever knows an id before it is used can take it
+        world.calls += [variable.id.partition(".")[0] for variable in made]
         empty.set(f"given {number}")
         return [await variable.aget(timeout=PATIENCE) for variable in made]
 

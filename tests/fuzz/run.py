@@ -54,6 +54,7 @@ class Report:
         codes: of the dead letters.
         unanswered: variables of broken calls whose sender was not told.
         answered: how many were.
+        unread: broken entries that went with the job stream of an engine that was given up.
         added: dead letters that were ever written, as Redis counts them.
         epochs: how often the lead was taken.
         core_lives: ServeCore runs to the end.
@@ -69,6 +70,7 @@ class Report:
     scores: Scores = field(default_factory=Scores)
     unanswered: list[str] = field(default_factory=list)
     answered: int = 0
+    unread: int = 0
     added: int = 0
     epochs: int = 0
     core_lives: bool = False
@@ -229,7 +231,7 @@ class Fire:
             orders = [(KEYS.jobs(engine), to_engine.jobs, self._maker.order()) for _ in range(count // rounds)]
             for begin in range(0, len(orders), BURST):
                 await self._send(orders[begin : begin + BURST])
-            await self._buried(KEYS.jobs(engine))
+            await self._buried(KEYS.jobs(engine), engine)
             await self._report.scores.score(self._settings.redis_url, number % KINDS, "target", self._world, right[number % KINDS])
             progress(self._report.total)
 
@@ -244,9 +246,11 @@ class Fire:
         """Append messages; the id of the last one, by stream."""
         pipe = self._redis.pipeline(transaction=False)
         for stream, _, message in burst:
-            pipe.xadd(stream, message.fields)  # type: ignore[arg-type]
+            pipe.xadd(stream, message.fields, nomkstream=stream not in (KEYS.tasks, KEYS.events))  # type: ignore[arg-type]
         last: dict[str, str] = {}
         for (stream, door, message), raw in zip(burst, await pipe.execute(), strict=True):
+            if raw is None:
+                continue  # the engine was given up, and its stream is gone
             last[stream] = raw.decode()
             self._report.sent.setdefault(stream, Counter())[message.way] += 1
             if not _understood(door, message):
@@ -265,10 +269,17 @@ class Fire:
                     return
                 await asyncio.sleep(0.002)
 
-    async def _buried(self, stream: str) -> None:
-        """Wait until every broken entry of a stream lies among the dead letters."""
+    async def _buried(self, stream: str, engine: str | None = None) -> None:
+        """Wait until every broken entry of a stream lies among the dead letters.
+
+        ServeCore gives an engine up when it finds that it cannot write to its stream, which may be in the middle of a burst: what was not
+        read then goes with the stream, and is counted apart.
+        """
         async with asyncio.timeout(STALLED):
-            while self._report.broken.get(stream, set()) - self._report.dead.get(stream, set()):
+            while missing := self._report.broken.get(stream, set()) - self._report.dead.get(stream, set()):
+                if engine is not None and self._living["t"] != engine:
+                    self._report.unread += len(missing)
+                    self._report.broken[stream] -= missing
                 await asyncio.sleep(0.01)
 
     async def follow(self) -> None:

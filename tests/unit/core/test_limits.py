@@ -84,3 +84,12 @@ def test_a_program_that_is_too_deep_is_refused() -> None:
 def test_a_variable_declared_in_no_session_is_answered(cell: Cell) -> None:
     cell.tell(text("v").model_copy(update={"session": "nowhere"}))
     assert cell.variable("v")["error_code"] == "session"
+
+
+def test_a_call_that_waits_for_what_nobody_sets_does_not_keep_its_session_for_ever() -> None:
+    cell = Cell(Limits(idle=100))
+    cell.tell(open_session(), text("v", None), call("a", "{{i}} A: {{x}}", i="v"))
+    cell.now += 100
+    cell.tell()
+    assert cell.variable("a.x")["error_code"] == "upstream"
+    assert cell.store.hashes[KEYS.session("s")]["state"] == "closed"

@@ -112,3 +112,12 @@ def test_suspicion_survives_a_restart(cell: Cell) -> None:
         cell.restart()
         cell.tell(engine_up(f"e{number}"))
     assert cell.variable("a.x")["error_code"] == "poison"
+
+
+def test_an_engine_that_says_that_it_broke_counts_as_a_death(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    for number in range(2, 2 + MAX_DEATHS):
+        cell.tell(EngineDown(engine=f"e{number - 1}", reason="out of memory", died=True))
+        cell.tell(engine_up(f"e{number}"))
+        cell.tell(EngineBeat(engine=f"e{number}"))
+    assert cell.variable("a.x")["error_code"] == "poison"

@@ -160,7 +160,7 @@ async def test_a_dead_engine_ends_the_runner_with_its_reason() -> None:
         on.engine.go.set()
         with pytest.raises(EngineError, match="The engine is dead"):
             await on.task
-    assert on.reports[-1] == EngineDown(engine="fake-1", reason="The engine is dead.")
+    assert on.reports[-1] == EngineDown(engine="fake-1", reason="The engine is dead.", died=True)
 
 
 async def test_an_engine_that_dies_while_it_is_idle_is_noticed() -> None:
