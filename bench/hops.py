@@ -1,8 +1,8 @@
 """What the control plane costs: from a producer's value to its consumer's job in the engine worker, beside a Celery chain.
 
-A hop begins when the engine worker holds the finished value of one call and ends when it has read and decoded the job of the next: publishing
-script, event, ServeCore's decision, commit script and dispatch lie between, with all encoding and validation. The engine takes no time. Celery's hop
-begins at the end of one task and ends at the start of the next one in its chain.
+A hop begins when the engine worker holds the finished value of one call and ends when it has read and decoded the job of the next:
+publishing script, event, ServeCore's decision, commit script and dispatch lie between, with all encoding and validation. The engine
+takes no time. Celery's hop begins at the end of one task and ends at the start of the next one in its chain.
 
 Both sides use the same embedded server (AOF, fsync every second). Programs are submitted before the clock starts and set off together.
 """
@@ -245,7 +245,7 @@ def table(medians: dict[str, dict[str, Figures]], shapes: dict[str, Shape]) -> T
     shown = Table("load", "side", "p50 of a hop", "p99 of a hop", "hops per second")
     for name, sides in medians.items():
         for side, one in sides.items():
-            load = f"{name} ({shapes[name].chains} × {shapes[name].length} calls)"
+            load = f"{name} ({shapes[name].chains} x {shapes[name].length} calls)"
             shown.add_row(load, side, f"{one.p50_ms:.2f} ms", f"{one.p99_ms:.2f} ms", f"{one.hops_per_second:,.0f}")
     return shown
 

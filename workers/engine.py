@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -25,25 +24,6 @@ from workers.task_events import TaskEvents
 
 app = Celery("parrot.engine")
 app.config_from_object("broker_configs.celeryconfig")
-
-
-def worker_argv(settings: Settings) -> list[str]:
-    """The command line of an engine worker with these settings; the settings themselves travel in the environment (`PARROT_*`)."""
-    options = ["--without-gossip", "--without-mingle"]  # engines do not listen to each other, and come up a second sooner
-    return [
-        sys.executable,
-        "-m",
-        "celery",
-        "-q",
-        "-A",
-        "workers.engine",
-        "worker",
-        "-P",
-        "solo",
-        "-n",
-        f"{engine_name(settings)}@%h",
-        *options,
-    ]
 
 
 def engine_name(settings: Settings) -> str:

@@ -17,7 +17,7 @@ from parrot.cli.options import Engine, Model, RedisUrl
 from parrot.config import Settings, load
 
 # Engines do not listen to each other, and come up a second sooner without gossip and mingle. See workers/engine.py.
-_CELERY = ("-m", "celery", "-q", "-A", "workers.engine", "worker", "-P", "solo", "--without-gossip", "--without-mingle")
+CELERY_WORKER = ("-m", "celery", "-q", "-A", "workers.engine", "worker", "-P", "solo", "--without-gossip", "--without-mingle")
 
 
 def worker(
@@ -40,7 +40,7 @@ def worker(
     tell = structlog.get_logger("parrot.worker").warning
     if not signals.run(_reached(settings, tell), stopped=False):
         return
-    os.execve(sys.executable, [sys.executable, *_CELERY], {**os.environ, **_environment(settings)})  # noqa: S606 - our own program and arguments
+    os.execve(sys.executable, [sys.executable, *CELERY_WORKER], {**os.environ, **_environment(settings)})  # noqa: S606 - our own program and arguments
 
 
 async def _reached(settings: Settings, tell: Callable[[str], object]) -> bool:

@@ -21,13 +21,13 @@ import pytest
 from redis.asyncio import Redis
 
 from parrot.broker.embedded import EmbeddedServer
+from parrot.cli.worker import CELERY_WORKER
 from parrot.config import load
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Job, Piece
 from tests.flow.waiting import until
-from workers.engine import worker_argv
 
 KEYS = Keys("main")
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def environment(redis_url: str, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def worker(redis_url: str, log: Path, **settings: str) -> Iterator[Process]:
-    with process(worker_argv(load(engine_name="sim-0")), environment(redis_url, **settings), log) as started:
+    with process([sys.executable, *CELERY_WORKER], environment(redis_url, **settings), log) as started:
         yield started
 
 
@@ -216,7 +216,7 @@ def patched(patch: str, argument: Path) -> list[str]:
         "from parrot.engine.simulated import SimulatedEngine",
         f"argument = {str(argument)!r}",
         patch,
-        f"sys.argv[1:] = {worker_argv(load(engine_name='sim-0'))[3:]!r}",
+        f"sys.argv[1:] = {list(CELERY_WORKER[2:])!r}",
         "sys.exit(main())",
     ]
     return [sys.executable, "-c", "\n".join(lines)]
