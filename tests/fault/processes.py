@@ -79,7 +79,7 @@ class Victim:
 
     def said(self, words: str) -> int:
         """How often it said this in its log."""
-        return self.log.read_text().count(words)
+        return self.log.read_text().count(words) if self.log.exists() else 0
 
 
 def _run(main: Callable[..., None], arguments: tuple[object, ...], environment: Mapping[str, str], path: Path) -> None:

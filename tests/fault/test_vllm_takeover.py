@@ -22,7 +22,7 @@ from parrot.broker.tokens import Tokens
 from parrot.wire.keys import Keys
 from tests.flow.waiting import until
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(420)]
 
 KEYS = Keys("main")
 STARTS = 120.0  # seconds that a cold start may take here
@@ -71,7 +71,7 @@ async def test_a_worker_that_is_killed_in_mid_decode_is_not_seen_in_the_text(red
         async with P.AsyncSession(redis_url):
             with process("worker", redis_url, tmp_path / "first.log") as worker:
                 await until_up(real_redis, worker)
-                undisturbed = await tell(about="a parrot at sea").aget(timeout=60)
+                undisturbed = await tell(about="a parrot at sea").aget(timeout=150)
                 variable = tell(about="a parrot at sea")
                 seen: list[P.Part] = []
 
@@ -80,7 +80,7 @@ async def test_a_worker_that_is_killed_in_mid_decode_is_not_seen_in_the_text(red
                         seen.append(part)  # noqa: PERF401 - while it comes
 
                 reading = asyncio.create_task(read())
-                await until(lambda: _has(seen, 5), 30)
+                await until(lambda: _has(seen, 5), 90)
                 engine = worker.children(recursive=True)
                 worker.kill()
                 worker.wait()
@@ -89,7 +89,7 @@ async def test_a_worker_that_is_killed_in_mid_decode_is_not_seen_in_the_text(red
                 assert len(engine) >= 2
             with process("worker", redis_url, tmp_path / "second.log") as worker:
                 await asyncio.wait_for(reading, STARTS)
-                value = await variable.aget(timeout=60)
+                value = await variable.aget(timeout=150)
                 began = time.monotonic()
                 worker.terminate()
                 worker.wait(30)

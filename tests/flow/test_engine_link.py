@@ -114,7 +114,7 @@ async def test_a_drained_engine_leaves_no_job_stream(redis_url: str, real_redis:
     await task
     await link.aclose()
     assert await real_redis.keys() == [KEYS.events.encode()]
-    assert (await events(real_redis))[-1] == ("EngineDown", {"engine": ENGINE, "reason": "drained"})
+    assert (await events(real_redis))[-1] == ("EngineDown", {"engine": ENGINE, "reason": "drained", "died": False})
 
 
 async def test_nothing_is_lost_or_said_twice_when_the_broker_dies_and_comes_back(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from parrot.engine.resume import Checkpoint, checkpoint
 from parrot.engine.vllm import VllmEngine
 from parrot.errors import BadSampling, ContextTooLong, EngineError
 from parrot.sampling import SamplingConfig
-from tests.vllm.conftest import is_tracker
 
 pytestmark = [
     pytest.mark.vllm,
@@ -223,7 +222,7 @@ async def test_stopping_leaves_no_process_behind_and_ends_what_runs(engine: Vllm
 
 
 def engine_processes() -> list[psutil.Process]:
-    return [process for process in psutil.Process().children(recursive=True) if not is_tracker(process)]
+    return [process for process in psutil.Process().children(recursive=True) if process.name().startswith("VLLM::")]
 
 
 def flat(segments: Sequence[Sequence[int]]) -> list[int]:
