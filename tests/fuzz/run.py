@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from parrot.config import Settings, load
 from parrot.engine.runner import LeaseError, Runner, new_engine_id
 from parrot.engine.simulated import SimulatedEngine
 from parrot.errors import MessageError
+from parrot.lifeline import die_with_parent
 from parrot.wire import to_core, to_engine
 from parrot.wire.codec import Door
 from parrot.wire.keys import Keys
@@ -149,7 +151,8 @@ async def _core(settings: Settings, log: Path, report: Report) -> AsyncIterator[
     """A ServeCore process."""
     argv = [sys.executable, "-m", "parrot.cli", "core", "--redis-url", settings.redis_url]
     with log.open("wb") as out:
-        process = subprocess.Popen(argv, stdout=out, stderr=out, env=os.environ | {"PARROT_LOG_LEVEL": "error"})
+        environment = os.environ | {"PARROT_LOG_LEVEL": "error"}
+        process = subprocess.Popen(argv, stdout=out, stderr=out, env=environment, preexec_fn=partial(die_with_parent, os.getpid()))
     try:
         yield
         status = await asyncio.to_thread(Path(f"/proc/{process.pid}/status").read_text)
@@ -185,7 +188,6 @@ class Fire:
         while True:
             link = EngineLink(settings.redis_url, KEYS, new_engine_id(name))
             self._living[name] = link.engine
-            self._world.engines = list(self._living.values())
             try:
                 times = {"beat_seconds": 0.2, "checkpoint_seconds": 0.08, "drain_seconds": 1.0}
                 await Runner(engine, link, Silent(), name=name, previous=previous, **times).run()
@@ -208,6 +210,9 @@ class Fire:
         """Send messages to both of ServeCore's streams, no faster than it handles them."""
         before: dict[str, str] = {}
         for sent in range(0, count, BURST):
+            # Those that ServeCore knows: whoever knows an id before it is registered can register it himself.
+            known = {raw.decode() for raw in await self._redis.smembers(KEYS.engines)}
+            self._world.engines = [engine for engine in self._living.values() if engine in known]
             burst = [self._for_servecore() for _ in range(min(BURST, count - sent))]
             if sent == count // BURST // 2 * BURST:
                 burst.append((KEYS.tasks, to_core.tasks, self._maker.huge()))
