@@ -5,6 +5,7 @@ publishing script, event, ServeCore's decision, commit script and dispatch lie b
 takes no time. Celery's hop begins at the end of one task and ends at the start of the next one in its chain.
 
 Both sides use the same embedded server (AOF, fsync every second). Programs are submitted before the clock starts and set off together.
+A third side, the bare bus, passes entries between two processes and does nothing else: what this machine can do at this hour.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from rich.console import Console
 from rich.table import Table
 
 import parrot as P
+from bench.bare_bus import JOBS
 from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
 from parrot.wire.keys import Keys
 
+SIDES = ("parrot", "celery", "bare bus")
 PATIENCE = 180.0  # seconds after which a run that does not end is an error
 
 
@@ -185,7 +188,34 @@ def wait_for_marks(marks: Path, shape: Shape) -> list[tuple[int, int, int, int]]
     raise TimeoutError(f"Celery ended {len(lines)} of {shape.chains * shape.length} tasks in {PATIENCE:.0f} s.")
 
 
-# Both --------------------------------------------------------------------------------------------
+# The bare bus ------------------------------------------------------------------------------------
+
+
+def run_bare_bus(folder: Path, url: str, shape: Shape) -> Figures:
+    """One run of the ceiling: two processes that pass entries on."""
+    marks = folder / "bare.marks"
+    arguments = [url, str(shape.chains), str(shape.length), str(marks)]
+    coordinator = [sys.executable, "-m", "bench.bare_bus", "coordinator", *arguments]
+    worker = [sys.executable, "-m", "bench.bare_bus", "worker", *arguments]
+    with process(coordinator, dict(os.environ)):
+        asyncio.run(begin_bare_bus(url, shape.chains))
+        subprocess.run(worker, check=True, timeout=PATIENCE)
+    rows = [[int(part) for part in line.split()] for line in marks.read_text().splitlines()]
+    ready = {(chain, place): at for chain, place, _, at in rows}
+    hops = [read - ready[chain, place - 1] for chain, place, read, _ in rows if place]
+    return figures(hops, min(ready.values()), max(read for _, _, read, _ in rows))
+
+
+async def begin_bare_bus(url: str, chains: int) -> None:
+    """The first job of each chain."""
+    async with connect(url) as redis:
+        pipe = redis.pipeline(transaction=False)
+        for chain in range(chains):
+            pipe.xadd(JOBS, {"chain": chain, "place": 0})
+        await pipe.execute()
+
+
+# All of them --------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -206,6 +236,8 @@ def run(side: str, shape: Shape) -> Figures:
         server = stack.enter_context(EmbeddedServer(folder / "data"))
         if side == "parrot":
             return run_parrot(folder, server.url, shape)
+        if side == "bare bus":
+            return run_bare_bus(folder, server.url, shape)
         return run_celery(folder, server.url, shape, pool="solo" if shape.chains == 1 else "prefork")
 
 
@@ -225,11 +257,11 @@ def main() -> None:
     options = parser.parse_args()
     shapes = {"one program": Shape(1, options.single), "many programs": Shape(options.chains, options.length)}
     console = Console()
-    runs: dict[str, dict[str, list[Figures]]] = {name: {"parrot": [], "celery": []} for name in shapes}
+    runs: dict[str, dict[str, list[Figures]]] = {name: {side: [] for side in SIDES} for name in shapes}
     with console.status("") as status:
         for number in range(options.rounds):
             for name, shape in shapes.items():
-                for side in ("parrot", "celery"):
+                for side in SIDES:
                     status.update(f"round {number + 1} of {options.rounds}: {name} on {side}")
                     runs[name][side].append(run(side, shape))
     medians = {name: {side: median(done) for side, done in sides.items()} for name, sides in runs.items()}
@@ -258,8 +290,10 @@ def report(medians: Any, runs: Any, shapes: dict[str, Shape]) -> dict[str, Any]:
         "medians": {name: {side: asdict(one) for side, one in sides.items()} for name, sides in medians.items()},
         "ratios": {
             name: {
-                "p50": sides["celery"].p50_ms / sides["parrot"].p50_ms,
-                "hops_per_second": sides["parrot"].hops_per_second / sides["celery"].hops_per_second,
+                "p50_celery_to_parrot": sides["celery"].p50_ms / sides["parrot"].p50_ms,
+                "p50_parrot_to_bare_bus": sides["parrot"].p50_ms / sides["bare bus"].p50_ms,
+                "hops_per_second_parrot_to_celery": sides["parrot"].hops_per_second / sides["celery"].hops_per_second,
+                "hops_per_second_bare_bus_to_parrot": sides["bare bus"].hops_per_second / sides["parrot"].hops_per_second,
             }
             for name, sides in medians.items()
         },
