@@ -13,6 +13,7 @@ from parrot.broker.streams import Entry
 from parrot.broker.variables import Outcome
 from parrot.errors import BrokerUnavailable, ParrotError, SessionError
 from parrot.wire.states import ENDED
+from parrot.wire.to_app import ended_variable
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ class News:
     async def _hear_all(self) -> None:
         while True:
             entries = await self._until_it_answers(self._hear)
-            self._ask(entry.fields.get(b"variable", b"").decode() for entry in entries)
+            self._ask(ended_variable(entry.fields) for entry in entries)
 
     def _ask_again(self, missing: list[str]) -> None:
         if missing:
