@@ -32,7 +32,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bench import chaos_fleet as fleet
-from bench.chaos_history import Fault, History, report
+from bench.chaos_history import History, report
+from bench.chaos_records import Fault
 from bench.chaos_watch import Watch, acknowledged
 from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
@@ -159,11 +160,11 @@ class Chaos:
         member = self._chance.choice(standing)
         fault.victim = member.name
         leads, (epoch, _) = await self._watch.leader_pid() == member.pid, await self._watch.position()
-        pid = member.pid
         fault.at = self._watch.now()
         if not member.ready:
             fault.held = "nothing: another fault had hit it meanwhile"
             return fault.at
+        fault.pid = member.pid
         waking = self._stop(member) if fault.kind == "stop" else None
         if waking is None:
             member.kill()
@@ -172,14 +173,24 @@ class Chaos:
                 fault.held = "the lead" if leads else "nothing: it stood by"
                 return await self._watch.until_led_again(epoch) if leads else fault.at
             if fault.role == "worker":
-                held = await self._watch.held_by(pid)
-                fault.held = f"{len(held)} generations"
-                return await self._watch.until_taken_up(held)
+                return await self._until_taken_up(fault)
             fault.held = "its programs"
             return await self._watch.until_next_value()
         finally:
             if waking is not None:
                 await waking
+
+    async def _until_taken_up(self, fault: Fault) -> float:
+        held, suspects = await self._watch.held_by(fault.pid)
+        fault.held = f"{len(held)} generations" + (f", and {len(suspects)} of which an engine had died before" if suspects else "")
+        fault.holds = (*held, *suspects)
+
+        async def suspects_go_on() -> None:
+            if suspects:
+                fault.suspects_recovered = await self._watch.until_taken_up(suspects)
+
+        at, _ = await asyncio.gather(self._watch.until_taken_up(held), suspects_go_on())
+        return at
 
     def _stop(self, member: fleet.Member) -> asyncio.Task[None]:
         member.stop()
@@ -253,14 +264,17 @@ async def _look(chaos: Chaos, watch: Watch, plan: Plan) -> History:
     """What is there in the end."""
     calls = acknowledged(chaos.notes)
     variables = [variable for call in calls for variable in call.variables]
-    states, values = await watch.outcomes(variables)
+    states, values, errors = await watch.outcomes(variables)
     return History(
         calls=calls,
         states=states,
+        errors=errors,
         events=[variable for _, variable in watch.done],
         news=await watch.news({call.session for call in calls}),
         streams=await watch.streams(variables),
         values=values,
+        lives=watch.lives,
+        sent=watch.sent,
         faults=chaos.faults,
         orphans=[],
         findings=await watch.findings(),
@@ -299,15 +313,30 @@ def _print(seen: dict[str, Any], console: Console) -> None:
     table = Table("figure", "value")
     for name in figures:
         table.add_row(name.replace("_", " "), f"{seen[name]:,}")
-    for name in ("recovery_single", "recovery_overlapping"):
+    for name in ("recovery_single", "recovery_overlapping", "recovery_suspects"):
         times = seen[name]
         table.add_row(
             f"{name.replace('_', ' ')} ({times['faults']} faults)",
             f"p50 {times['p50']:.2f} s, p99 {times['p99']:.2f} s, max {times['max']:.2f} s",
         )
+    for code, count in seen["failures"]["by_code"].items():
+        table.add_row(f"failed with the code {code}", f"{count:,}")
     console.print(table)
+    _print_failures(seen["failures"], console)
     for violation in seen["violations"][:20]:
         console.print(f"[bold red]violation[/] {violation}", highlight=False)
+
+
+def _print_failures(failures: dict[str, Any], console: Console) -> None:
+    if not failures["examples"]:
+        return
+    blamed, followed, unexplained = len(failures["blamed_by_chance"]), failures["needed_one_of_those"], failures["unexplained"]
+    lines = [f"calls that failed: {blamed} blamed by chance, {followed} needed one of those, {unexplained} unexplained"]
+    for one in failures["blamed_by_chance"]:
+        lines += [f"blamed by chance: {one['call']}", *(f"    {engine} died of {death}" for engine, death in one["engines"].items())]
+    lines += [f"example: {one['variable']} ({one['code']}): {one['message']}" for one in failures["examples"]]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def plot(seen: dict[str, Any], path: Path) -> None:

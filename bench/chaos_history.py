@@ -2,54 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-Kind = Literal["kill", "stop"]
-
-ENDED = frozenset({"ready", "failed", "cancelled"})
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call that was acknowledged to its client, with the variables that it makes."""
-
-    id: str
-    session: str
-    variables: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Fault:
-    """Something that was done to a process. Times are in seconds since the run began.
-
-    Attributes:
-        kind: SIGKILL, or SIGSTOP for longer than the lease.
-        victim: its name; `role` is what it was.
-        held: what it was at work on, in words.
-        recovered: when all that it held went on, if that was seen; it is the moment of the fault if it held nothing.
-    """
-
-    kind: Kind
-    role: str
-    victim: str
-    at: float
-    held: str = ""
-    recovered: float | None = None
-
-    @property
-    def seconds(self) -> float | None:
-        return None if self.recovered is None else self.recovered - self.at
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """An entry of a token stream: its number, its text, and whether it voids what came before."""
-
-    number: int
-    text: str
-    resets: bool = False
+from bench import chaos_failures
+from bench.chaos_failures import Evidence, failures
+from bench.chaos_records import ENDED, Call, Error, Fault, Life, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +22,10 @@ class Recoveries:
     max: float
 
 
-def recoveries(faults: Sequence[Fault]) -> Recoveries:
-    """Percentiles over faults that were seen to be recovered from."""
-    seconds = sorted(fault.seconds for fault in faults if fault.seconds is not None)
-    return Recoveries(len(faults), len(faults) - len(seconds), quantile(seconds, 0.5), quantile(seconds, 0.99), quantile(seconds, 1.0))
+def recoveries(times: Sequence[float | None]) -> Recoveries:
+    """Percentiles over faults that were seen to be recovered from; None stands for one that was not."""
+    seconds = sorted(time for time in times if time is not None)
+    return Recoveries(len(times), len(times) - len(seconds), quantile(seconds, 0.5), quantile(seconds, 0.99), quantile(seconds, 1.0))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -81,7 +40,7 @@ def single(faults: Sequence[Fault], reach: float) -> tuple[list[Fault], list[Fau
         faults: all of them.
         reach: seconds for which a fault that nobody saw the end of counts as under way.
     """
-    ends = [fault.at + reach if fault.recovered is None else max(fault.recovered, fault.at) for fault in faults]
+    ends = [fault.at + reach if fault.ended is None else fault.ended for fault in faults]
     alone: list[Fault] = []
     overlapping: list[Fault] = []
     for place, fault in enumerate(faults):
@@ -128,9 +87,12 @@ class History:
     Attributes:
         calls: that were acknowledged.
         states: of all variables in the end.
+        errors: of those that have no value.
         events: variables of the events that say that one was published, in order.
         news: variables that sessions were told of, all sessions one after the other.
         streams, values: of all variables that have a token stream.
+        lives: of the engines that came up.
+        sent: engine and variable of each job.
         orphans: processes that outlived the run.
         findings: of the conservation check.
         limit: seconds that a recovery from a single fault may take.
@@ -138,10 +100,13 @@ class History:
 
     calls: Sequence[Call]
     states: Mapping[str, str]
+    errors: Mapping[str, Error]
     events: Sequence[str]
     news: Sequence[str]
     streams: Mapping[str, Sequence[Part]]
     values: Mapping[str, str]
+    lives: Sequence[Life]
+    sent: Set[tuple[str, str]]
     faults: Sequence[Fault]
     orphans: Sequence[str]
     findings: Sequence[str]
@@ -153,13 +118,16 @@ def report(history: History) -> dict[str, Any]:
     missing = lost(history.calls, history.states)
     doubled = sorted({*twice(history.events), *twice(history.news)})
     wrong = disordered(history.streams, history.values)
+    failed = failures(history.calls, history.errors, Evidence(history.faults, history.lives, history.sent))
     alone, overlapping = single(history.faults, history.limit)
+    suspects = [fault.suspects_recovered - fault.at for fault in history.faults if fault.suspects_recovered is not None]
     slow = [fault for fault in alone if fault.seconds is None or fault.seconds > history.limit]
     mine = {variable for call in history.calls for variable in call.variables}
     violations = [
         *(f"The call {call} was acknowledged and has not ended." for call in missing),
         *(f"The variable {variable} was published twice." for variable in doubled),
         *(f"The token stream of {variable} is out of order." for variable in wrong),
+        *(chaos_failures.violation(failure) for failure in failed if failure.doubt),
         *(_slowness(fault, history.limit) for fault in slow),
         *(f"The process {orphan} outlived the run." for orphan in history.orphans),
         *(f"The conservation check: {finding}" for finding in history.findings),
@@ -167,7 +135,8 @@ def report(history: History) -> dict[str, Any]:
     return {
         "calls_acknowledged": len(history.calls),
         "calls_ended": len(history.calls) - len(missing),
-        "calls_failed": sum(any(history.states.get(variable) == "failed" for variable in call.variables) for call in history.calls),
+        "calls_failed": len(failed),
+        "failures": chaos_failures.report(failed),
         "lost": len(missing),
         "published_twice": len(doubled),
         "out_of_order": len(wrong),
@@ -177,11 +146,16 @@ def report(history: History) -> dict[str, Any]:
         "orphans": len(history.orphans),
         "findings": len(history.findings),
         "recovery_limit_seconds": history.limit,
-        "recovery_single": asdict(recoveries(alone)),
-        "recovery_single_by_role": {role: asdict(recoveries(group)) for role, group in by_role(alone).items()},
-        "recovery_overlapping": asdict(recoveries(overlapping)),
+        "recovery_single": _recoveries(alone),
+        "recovery_single_by_role": {role: _recoveries(group) for role, group in by_role(alone).items()},
+        "recovery_overlapping": _recoveries(overlapping),
+        "recovery_suspects": asdict(recoveries(suspects)),
         "violations": violations,
     }
+
+
+def _recoveries(faults: Sequence[Fault]) -> dict[str, Any]:
+    return asdict(recoveries([fault.seconds for fault in faults]))
 
 
 def by_role(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
@@ -194,4 +168,4 @@ def by_role(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
 
 def _slowness(fault: Fault, limit: float) -> str:
     took = "was not seen to end" if fault.seconds is None else f"took {fault.seconds:.2f} s"
-    return f"The recovery from the {fault.kind} of {fault.victim} at {fault.at:.1f} s {took}; {limit:g} s are allowed."
+    return f"The recovery from {fault} {took}; {limit:g} s are allowed."

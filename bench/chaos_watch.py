@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bench.chaos_history import ENDED, Call, Part
+from bench.chaos_records import ENDED, Call, Error, Life, Part
 from parrot.broker.audit import Audit
 from parrot.broker.directory import Directory
-from parrot.broker.streams import START, StreamReader
+from parrot.broker.streams import START, Entry, StreamReader
 from parrot.core.check import check
 from parrot.wire.keys import Keys
 
@@ -34,13 +34,19 @@ class Watch:
 
     Attributes:
         done: variables of which an event said that they were published, with the time at which it was seen.
+        lives: of the engines that came up.
+        sent: engine and variable of each job.
     """
 
     def __init__(self, redis: Redis, keys: Keys, began: float) -> None:
         self.done: list[tuple[float, str]] = []
+        self.lives: list[Life] = []
+        self.sent: set[tuple[str, str]] = set()
         self._redis = redis
         self._keys = keys
         self._began = began
+        self._began_at = time.time() - (time.monotonic() - began)  # ids of stream entries tell the time since the epoch
+        self._engine_of: dict[str, str] = {}  # by job stream
         self._directory = Directory(redis, keys)
 
     def now(self) -> float:
@@ -48,12 +54,30 @@ class Watch:
         return time.monotonic() - self._began
 
     async def follow(self) -> None:
-        """Read the events as they come, for as long as the run lasts."""
+        """Read the events as they come, and the jobs of every engine, for as long as the run lasts."""
         reader = StreamReader(self._redis, {self._keys.events: START})
         while True:
             for entry in await self.asked(lambda: reader.read(1000)):
-                if entry.fields.get(b"kind") == b"GenerationDone":
+                if entry.stream in self._engine_of:
+                    self._note_job(entry)
+                elif entry.fields.get(b"kind") == b"GenerationDone":
                     self.done.append((self.now(), json.loads(entry.fields[b"body"])["variable"]))
+                elif entry.fields.get(b"kind") == b"EngineUp":
+                    reader.cursors.setdefault(self._note_engine(entry), START)
+
+    def _note_engine(self, entry: Entry) -> str:
+        """An engine came up, or says so again. Gives its job stream."""
+        about = json.loads(entry.fields[b"body"])
+        engine, at = about["engine"], int(entry.id.partition("-")[0]) / 1000 - self._began_at
+        stream = self._keys.jobs(engine)
+        if stream not in self._engine_of:
+            self._engine_of[stream] = engine
+            self.lives.append(Life(engine, about["pid"], at))
+        return stream
+
+    def _note_job(self, entry: Entry) -> None:
+        if entry.fields.get(b"kind") == b"Job":
+            self.sent.add((self._engine_of[entry.stream], json.loads(entry.fields[b"body"])["variable"]))
 
     async def asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, as soon as there is one."""
@@ -93,20 +117,26 @@ class Watch:
             await asyncio.sleep(LOOK)
         return self.now()
 
-    async def held_by(self, pid: int) -> dict[str, int]:
-        """What the engine in a process was given and has not ended, with the attempt."""
+    async def held_by(self, pid: int) -> tuple[dict[str, int], dict[str, int]]:
+        """What the engine in a process was given and has not ended, with the attempt.
+
+        Returns:
+            Those that it was the first engine to be lost with, and those of which another one had died before.
+        """
         engines = [entry.id for entry in await self.asked(self._directory.engines) if entry.pid == pid]
         if not engines:
-            return {}
+            return {}, {}
         active: Any = await self.asked(lambda: self._redis.smembers(self._keys.active))
         requests = await self._each([raw.decode() for raw in active], lambda pipe, name: pipe.hget(self._keys.call(name), "request"))
         made = [output["variable"] for raw in requests if raw for output in json.loads(raw)["outputs"].values()]
-        rows = await self._each(made, lambda pipe, name: pipe.hmget(self._keys.variable(name), ["engine", "state", "attempt"]))
-        return {
-            name: int(attempt)
-            for name, (engine, state, attempt) in zip(made, rows, strict=True)
-            if (engine or b"").decode() in engines and (state or b"").decode() not in ENDED
-        }
+        fields = ["engine", "state", "attempt", "deaths"]
+        rows = await self._each(made, lambda pipe, name: pipe.hmget(self._keys.variable(name), fields))
+        held: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        for name, row in zip(made, rows, strict=True):
+            engine, state, attempt, deaths = ((raw or b"").decode() for raw in row)
+            if engine in engines and state not in ENDED:
+                held[deaths != ""][name] = int(attempt)
+        return held
 
     async def until_taken_up(self, held: dict[str, int]) -> float:
         """All that a victim held has ended, or is being generated in a later attempt."""
@@ -135,12 +165,15 @@ class Watch:
         """No call is under way."""
         return not await self.asked(lambda: self._redis.exists(self._keys.active))
 
-    async def outcomes(self, variables: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """States and values."""
-        names = list(variables)
-        rows = await self._each(names, lambda pipe, name: pipe.hmget(self._keys.variable(name), ["state", "value"]))
-        states = {name: state.decode() for name, (state, _) in zip(names, rows, strict=True) if state}
-        return states, {name: value.decode() for name, (_, value) in zip(names, rows, strict=True) if value is not None}
+    async def outcomes(self, variables: Iterable[str]) -> tuple[dict[str, str], dict[str, str], dict[str, Error]]:
+        """States, values, and the errors of those that have no value."""
+        names, fields = list(variables), ["state", "value", "error_code", "error"]
+        rows = await self._each(names, lambda pipe, name: pipe.hmget(self._keys.variable(name), fields))
+        found = {name: [(raw or b"").decode() for raw in row] for name, row in zip(names, rows, strict=True) if row[0]}
+        states = {name: state for name, (state, *_) in found.items()}
+        values = {name: value for name, (state, value, *_) in found.items() if state == "ready"}
+        errors = {name: Error(code, message) for name, (state, _, code, message) in found.items() if state in ENDED - {"ready"}}
+        return states, values, errors
 
     async def news(self, sessions: Iterable[str]) -> list[str]:
         """All variables that sessions were told of."""

@@ -35,7 +35,7 @@ from parrot.broker.embedded import EmbeddedServer
 from parrot.broker.engine_link import EngineLink
 from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.variables import Publication, Value
-from parrot.core.machine import Limits
+from parrot.core.limits import Limits
 from parrot.core.recovery import rebuild
 from parrot.lifeline import die_with_parent
 from parrot.wire import to_engine

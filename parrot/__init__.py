@@ -12,7 +12,7 @@ from parrot.app.listing import sessions
 from parrot.app.streaming import Part
 from parrot.app.synchronous import Session
 from parrot.app.variable import Variable
-from parrot.criteria import LATENCY, THROUGHPUT, Criterion
+from parrot.criteria import LATENCY, THROUGHPUT, TPOT, TTFT, Criterion, Deadline
 from parrot.errors import (
     BadSampling,
     BrokerUnavailable,
@@ -38,6 +38,8 @@ from parrot.sampling import SamplingConfig
 __all__ = [
     "LATENCY",
     "THROUGHPUT",
+    "TPOT",
+    "TTFT",
     "AsyncSession",
     "BadSampling",
     "BrokerUnavailable",
@@ -46,6 +48,7 @@ __all__ = [
     "ConfigurationError",
     "ContextTooLong",
     "Criterion",
+    "Deadline",
     "DeadlineExceeded",
     "DefinitionError",
     "EngineError",

@@ -2,6 +2,7 @@
 
     python -m celery -A workers.engine worker -P solo
     celery -A workers.engine inspect parrot_load
+    celery -A workers.engine control revoke <task id, as Flower shows it>
 
 The engine's jobs come from Parrot's streams, not from Celery's queues: Celery runs the process, shows it (Flower), and asks it things.
 """
@@ -14,13 +15,16 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.platforms import EX_FAILURE
+from celery.utils.functional import maybe_list
+from celery.worker import control
 from celery.worker import state as celery_state
-from celery.worker.control import inspect_command
+from celery.worker.control import control_command, inspect_command
 
 from parrot import log
 from parrot.config import Settings, load
+from parrot.errors import EngineError
 from workers.hosting import EngineThread
-from workers.task_events import TaskEvents
+from workers.task_events import TaskEvents, variable_of
 
 app = Celery("parrot.engine")
 app.config_from_object("broker_configs.celeryconfig")
@@ -107,6 +111,34 @@ def parrot_load(state: Any) -> dict[str, Any]:
 def parrot_running(state: Any) -> list[dict[str, Any]]:
     """The generations that the engine works on, with session, function and seconds."""
     return _engine(state).running()
+
+
+@control_command(variadic="task_id", signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
+def revoke(state: Any, task_id: str | list[str], terminate: bool = False, signal: str | None = None, **options: Any) -> dict[str, Any]:
+    """Revoke task by task id (or list of ids); a generation is cancelled, whichever engine works on it.
+
+    Celery knows only tasks of its own. The ids of generations go to ServeCore, which ignores that it hears of them from every worker; all
+    others go to Celery's own command.
+    """
+    ids = [str(one) for one in maybe_list(task_id) or []]
+    ours = {variable: None for one in ids if (variable := variable_of(one)) is not None}
+    others = [one for one in ids if variable_of(one) is None]
+    if not ours:
+        answer: dict[str, Any] = control.revoke(state, others, terminate, signal, **options)
+        return answer
+    also = f"; {control.revoke(state, others, terminate, signal, **options)['ok']}" if others else ""
+    try:
+        return {"ok": _engine(state).revoke([*ours]) + also}
+    except EngineError as error:
+        return {"error": f"{error}{also}"}
+
+
+@control_command(  # type: ignore[untyped-decorator]
+    variadic="task_id", args=[("signal", str)], signature="<signal> [id1 [id2 [... [idN]]]]"
+)
+def terminate(state: Any, signal: str, task_id: str | list[str], **_: Any) -> dict[str, Any]:
+    """Terminate task by task id (or list of ids); a generation is cancelled, as by `revoke`."""
+    return revoke(state, task_id, terminate=True, signal=signal)  # type: ignore[no-any-return]
 
 
 def _engine(state: Any) -> EngineThread:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import structlog
@@ -16,12 +16,13 @@ from parrot.config import Settings
 from parrot.engine.protocol import Engine
 from parrot.engine.runner import LeaseError, Observer, Runner, new_engine_id
 from parrot.engine.simulated import SimulatedEngine
-from parrot.errors import ParrotError
+from parrot.errors import EngineError, ParrotError
 from parrot.wire.keys import Keys
 
 log = structlog.get_logger("workers.engine")
 
 State = Literal["loading", "running", "draining", "ended"]
+REVOKE_SECONDS = 0.5  # in which Redis should take a revoke; who asked waits for one second
 LEAVE_SECONDS = 20.0  # beyond the drain: last words to the broker, and the end of the engine's processes
 
 
@@ -100,6 +101,26 @@ class EngineThread:
             }
             for job, seconds in (self._runner.running() if self._runner else [])
         ]
+
+    def revoke(self, variables: Sequence[str]) -> str:
+        """Have ServeCore cancel variables, whichever engine works on them; may be called from any thread but the engine's own.
+
+        Returns:
+            What was passed on, in words.
+
+        Raises:
+            EngineError: this engine has no word with ServeCore.
+        """
+        named, loop, runner = ", ".join(variables), self._loop, self._runner
+        if loop is None or runner is None or self.state == "ended":
+            raise EngineError(f"The engine {self.name} is {self.state} and passed nothing on. `parrot cancel` cancels without it: {named}.")
+        log.info("passing a revoke on", engine=runner.id, variables=named)
+        passing = asyncio.run_coroutine_threadsafe(runner.revoke(variables), loop)
+        try:
+            passing.result(REVOKE_SECONDS)
+        except TimeoutError:  # it goes on trying for as long as the engine lives
+            return f"Redis does not answer; once it does, ServeCore will be told to cancel {named}"
+        return f"ServeCore was told to cancel {named}"
 
     def _run(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ NAME = "parrot.generate"
 FLUSH_SECONDS = 0.1  # events wait so long for others to go with
 BACKLOG = 20_000  # events that may wait; when there are more, the next jobs are not shown
 PREVIEW = 200  # characters of a value that are shown
+_UUID = re.compile(r"(?P<variable>[A-Za-z0-9_.\-]{1,128}):[0-9]+")  # Celery's own ids have no colon
 
 Fields = dict[str, Any]
 
@@ -139,3 +141,9 @@ def _send(dispatcher: EventDispatcher, batch: list[Fields]) -> None:
 
 def _uuid(job: Job) -> str:
     return f"{job.variable}:{job.attempt}"
+
+
+def variable_of(uuid: str) -> str | None:
+    """The variable that a task makes, by the id under which Celery's monitors show the task; None if it is no generation."""
+    found = _UUID.fullmatch(uuid)
+    return found["variable"] if found else None

@@ -10,13 +10,24 @@ _LONGEST = 10 * 365 * 86_400  # seconds
 
 
 def from_now(seconds: float | None) -> float | None:
-    """The moment so many seconds from now, in seconds since the epoch; None for no deadline.
+    """The moment of `deadline=seconds`, in seconds since the epoch; None for no deadline.
 
     Raises:
         CallError: it is not to come, or not in our time.
     """
-    if seconds is None:
-        return None
+    return None if seconds is None else moment(seconds, f"deadline={seconds!r}")
+
+
+def moment(seconds: float, said: str) -> float:
+    """The moment so many seconds from now, in seconds since the epoch.
+
+    Args:
+        seconds: whatever the caller wrote; checked here.
+        said: how the caller wrote it, for the error.
+
+    Raises:
+        CallError: it is not to come, or not in our time.
+    """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
-        raise CallError(f"deadline={seconds!r} cannot be met. Write how many seconds from now, more than 0 and at most ten years.")
+        raise CallError(f"{said} cannot be met. Write how many seconds from now, more than 0 and at most ten years.")
     return time.time() + seconds

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parrot.app import texts
+from parrot.app.constants import Name, Names
 from parrot.app.definition import Definition
 from parrot.app.ids import fresh, given
 from parrot.app.variable import Variable
 from parrot.broker.texts import LONG
 from parrot.errors import CallError, SessionError
 from parrot.template import Segment, trim
-from parrot.wire.keys import content_hash
 from parrot.wire.to_core import Argument, Output, SubmitCall
 
 if TYPE_CHECKING:
     from parrot.app.session import BaseSession
 
 
-@dataclass(slots=True)
 class Constants:
     """Constant texts of one call: long ones are named by their hash.
+
+    Args:
+        names: of the texts that the session used last.
 
     Attributes:
         long: the texts that must be stored before the call is submitted, by hash.
     """
 
-    long: dict[str, str] = field(default_factory=dict)
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self.long: dict[str, str] = {}
 
-    def named(self, text: str) -> str | None:
-        """The hash of a long text; None for one that travels as it is."""
+    def named(self, text: str) -> Name | None:
+        """The name of a long text; None for one that travels as it is."""
         if len(text) < LONG:
             return None
-        digest = content_hash(text)
-        self.long[digest] = text
-        return digest
+        name = self._names.of(text)
+        self.long[name.hash] = text
+        return name
 
 
 def bind(definition: Definition, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
@@ -79,7 +82,7 @@ def lower(
         SessionError: a variable of another session.
         ParrotError: an input will never come, since what makes it was not taken; why.
     """
-    parameters, constants = definition.parameters, Constants()
+    parameters, constants = definition.parameters, Constants(session.text_names)
     rendered = {name: _rendered(definition, name, bound[name]) for name in parameters.values}
     template = trim(_with_values(definition.segments, rendered), parameters.outputs)
     inputs = {name: _checked(definition, name, bound[name], session) for name in parameters.inputs}
@@ -134,12 +137,14 @@ def _readable(definition: Definition, name: str, text: str) -> str:
 
 
 def _segment(segment: Segment, constants: Constants) -> Segment:
-    digest = constants.named(segment.value) if segment.kind == "text" else None
-    return segment if digest is None else Segment("hash", digest)
+    name = constants.named(segment.value) if segment.kind == "text" else None
+    return segment if name is None else Segment("hash", name.hash)
 
 
 def _argument(value: Variable | str, constants: Constants) -> Argument:
     if isinstance(value, Variable):
         return Argument(variable=value.id)
-    digest = constants.named(value)
-    return Argument(text=value) if digest is None else Argument(hash=digest)
+    name = constants.named(value)
+    if name is None:
+        return Argument(text=value)
+    return Argument(hash=name.hash, blocks=name.blocks) if name.blocks else Argument(hash=name.hash)

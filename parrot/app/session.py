@@ -12,6 +12,7 @@ from typing import NoReturn, Self, TypeVar
 from pydantic import ValidationError
 
 from parrot.app import texts as readable
+from parrot.app.constants import Names
 from parrot.app.deadlines import from_now
 from parrot.app.finding import find_session
 from parrot.app.ids import fresh
@@ -53,6 +54,7 @@ class BaseSession(ABC):
     Attributes:
         id: its name in Redis, new for each session.
         name, model: as given.
+        text_names: of the long constant texts that its calls used last.
 
     Raises:
         ConfigurationError: the URL or the cell cannot be understood.
@@ -82,6 +84,7 @@ class BaseSession(ABC):
         self._deadline = deadline
         self._tenant = tenant
         self.id = self._opening.session
+        self.text_names = Names()
         self._line: Line | None = None
         self._left = False
         self._shut = ""

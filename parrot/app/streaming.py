@@ -12,8 +12,8 @@ from parrot.app.line import Line
 from parrot.app.news import PATIENCE
 from parrot.app.pauses import pauses
 from parrot.app.waiting import end_of, last_look, taken, want
+from parrot.app.wishes import Wish
 from parrot.broker import tokens
-from parrot.criteria import Criterion
 from parrot.errors import BrokerUnavailable, GetTimeout
 
 if TYPE_CHECKING:
@@ -44,28 +44,28 @@ class Stream:
     It can be iterated again, from the same number on.
     """
 
-    def __init__(self, variable: Variable, from_: int, criterion: Criterion | None, timeout: float | None) -> None:
+    def __init__(self, variable: Variable, from_: int, wanted: Wish | None, timeout: float | None) -> None:
         self._variable = variable
         self._from = from_
-        self._criterion = criterion
+        self._wanted = wanted
         self._timeout = timeout
 
     def __iter__(self) -> Iterator[Part]:
-        session, number, criterion = self._variable.session, self._from, self._criterion
+        session, number, wanted = self._variable.session, self._from, self._wanted
         session.may_block("async for part in variable.stream()")
-        while parts := session.run(partial(_next, self._variable, number, criterion, self._timeout)):
+        while parts := session.run(partial(_next, self._variable, number, wanted, self._timeout)):
             yield from parts
-            number, criterion = parts[-1].number, None  # what it should be optimised for has been said
+            number, wanted = parts[-1].number, None  # what it should be optimised for has been said
 
     async def __aiter__(self) -> AsyncIterator[Part]:
-        session, number, criterion = self._variable.session, self._from, self._criterion
-        while parts := await session.arun(partial(_next, self._variable, number, criterion, self._timeout)):
+        session, number, wanted = self._variable.session, self._from, self._wanted
+        while parts := await session.arun(partial(_next, self._variable, number, wanted, self._timeout)):
             for part in parts:
                 yield part
-            number, criterion = parts[-1].number, None
+            number, wanted = parts[-1].number, None
 
 
-async def _next(variable: Variable, number: int, criterion: Criterion | None, timeout: float | None, line: Line) -> Sequence[Part]:
+async def _next(variable: Variable, number: int, wanted: Wish | None, timeout: float | None, line: Line) -> Sequence[Part]:
     """Wait for the parts after a number; empty when a ready variable has no more.
 
     Raises:
@@ -75,7 +75,7 @@ async def _next(variable: Variable, number: int, criterion: Criterion | None, ti
         async with asyncio.timeout(timeout):
             await taken(variable)
             if not variable.ended:
-                want(variable, criterion, line)
+                want(variable, wanted, line)
             parts = await _more(variable, number, line, patient=timeout is not None)
     except TimeoutError:
         standing = await last_look(variable, line)

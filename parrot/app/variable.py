@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from parrot.app.outbox import Receipt, refused
 from parrot.app.streaming import Stream
 from parrot.app.waiting import value_of
+from parrot.app.wishes import Criteria, wish
 from parrot.broker.streams import START
 from parrot.broker.variables import Outcome
-from parrot.criteria import LATENCY, Criterion
+from parrot.criteria import LATENCY, TTFT
 from parrot.errors import CallError, VariableError, from_wire
 from parrot.wire.states import ENDED, VariableState
 
@@ -64,31 +65,36 @@ class Variable:
             )
         self._set = self.session.set_variable(self, text)
 
-    def get(self, criteria: Criterion | str | None = LATENCY, timeout: float | None = None) -> str:
+    def get(self, criteria: Criteria = LATENCY, timeout: float | None = None) -> str:
         """Wait for the value.
 
+        What was asked before can be asked again at any time, for more or for less: the last word of this variable's readers counts.
+
         Args:
-            criteria: what the work towards it should be optimised for: `P.LATENCY` (somebody waits for it), `P.THROUGHPUT`, or
-                None to leave it as it is.
+            criteria: what the work towards it should be optimised for: `P.LATENCY` (somebody waits for it), `P.TTFT` and `P.TPOT`
+                (somebody reads it as it comes: soon begun, and then without halts), `P.Deadline(20)` (it is wanted within 20
+                seconds from now; nothing fails when it is late), `P.THROUGHPUT` (nobody waits for this one), or None to leave it
+                as it is. Their names in lower case will do, but for a deadline.
             timeout: seconds to wait; None waits for as long as it takes.
 
         Raises:
             ParrotError: why the variable failed, as the matching class of `parrot.errors`.
+            CallError: `criteria` is none of these, or a deadline that cannot be met.
             GetTimeout: it was not ready in time; the message says where it stands.
             Overloaded: its call was not taken: too many are under way.
             BrokerUnavailable: its call was not taken by Redis, or Redis stayed away.
             VariableError: its results have expired.
             SessionError: it belongs to an `AsyncSession`; await it.
         """
-        criterion = _criterion(criteria)
+        wanted = wish(criteria)
         self.session.may_block("await variable")
-        return self.result() if self.ended else self.session.run(partial(value_of, self, criterion, timeout))
+        return self.result() if self.ended else self.session.run(partial(value_of, self, wanted, timeout))
 
-    async def aget(self, criteria: Criterion | str | None = LATENCY, timeout: float | None = None) -> str:
+    async def aget(self, criteria: Criteria = LATENCY, timeout: float | None = None) -> str:
         """`get` for async code; `await variable` is the same with the defaults."""
-        return await self.session.arun(partial(value_of, self, _criterion(criteria), timeout))
+        return await self.session.arun(partial(value_of, self, wish(criteria), timeout))
 
-    def stream(self, from_: int = 0, criteria: Criterion | str | None = LATENCY, timeout: float | None = None) -> Stream:
+    def stream(self, from_: int = 0, criteria: Criteria = TTFT, timeout: float | None = None) -> Stream:
         """The text as it comes: `for part in variable.stream(): print(part, end="")`, or `async for`.
 
         Parts are durable and numbered from 1: each comes once and in order, whatever is restarted meanwhile, and whoever knows the
@@ -97,18 +103,18 @@ class Variable:
 
         Args:
             from_: the number of the last part that is known; 0 begins at the first.
-            criteria: as for `get`.
+            criteria: as for `get`, but by default `P.TTFT`: whoever streams reads it as it comes.
             timeout: seconds to wait for the next part, each time; None waits for as long as it takes.
 
         Returns:
             An iterable of `P.Part`. Where its `reset` is true, all text before it is void.
 
         Raises:
-            CallError: `from_` is negative. While it is iterated, besides: all that `get` raises.
+            CallError: `from_` is negative, or as for `get`. While it is iterated, besides: all that `get` raises.
         """
         if from_ < 0:
             raise CallError(f"from_={from_} is not the number of a part. Write 0, or the number of the last part that you have.")
-        return Stream(self, from_, _criterion(criteria), timeout)
+        return Stream(self, from_, wish(criteria), timeout)
 
     def cancel(self) -> None:
         """Want the value no more: it is not made, nor what depends on it, nor what was made for it alone. `get` raises `Cancelled`.
@@ -175,10 +181,3 @@ class Variable:
         if self._source:
             return self._source
         return "empty" if self._set is None else "set"
-
-
-def _criterion(criteria: Criterion | str | None) -> Criterion | None:
-    try:
-        return None if criteria is None else Criterion(criteria)
-    except ValueError:
-        raise CallError(f"criteria={criteria!r} is not known. Write P.LATENCY, P.THROUGHPUT or None.") from None

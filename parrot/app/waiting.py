@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from parrot.app.line import Line
 from parrot.app.outbox import Receipt
+from parrot.app.wishes import Wish
 from parrot.broker.variables import Outcome
-from parrot.criteria import Criterion
 from parrot.errors import BrokerUnavailable, GetTimeout
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import WantVariable
@@ -26,13 +26,13 @@ _STANDING = {
 }
 
 
-async def value_of(variable: Variable, criterion: Criterion | None, timeout: float | None, line: Line) -> str:
+async def value_of(variable: Variable, wanted: Wish | None, timeout: float | None, line: Line) -> str:
     """Wait for a variable. Arguments and errors as `Variable.get`."""
     try:
         async with asyncio.timeout(timeout):
             await taken(variable)
             if not variable.ended:
-                want(variable, criterion, line)
+                want(variable, wanted, line)
                 variable.end(await end_of(variable, line, patient=timeout is not None))
     except TimeoutError:
         standing = await last_look(variable, line)
@@ -57,11 +57,12 @@ async def _acknowledged(receipt: Receipt) -> None:
     receipt.result()
 
 
-def want(variable: Variable, criterion: Criterion | None, line: Line) -> None:
+def want(variable: Variable, wanted: Wish | None, line: Line) -> None:
     """Say what the work towards a variable should be optimised for."""
-    if criterion is not None:
+    if wanted is not None:
+        deadline = {} if wanted.deadline is None else {"deadline": wanted.deadline}
         # Its receipt is not waited for: if this is lost, the value comes all the same, only less hurried.
-        line.send(WantVariable(session=variable.session.id, variable=variable.id, criterion=criterion), {})
+        line.send(WantVariable(session=variable.session.id, variable=variable.id, criterion=wanted.criterion, **deadline), {})
 
 
 async def end_of(variable: Variable, line: Line, patient: bool) -> Outcome:

@@ -1,4 +1,4 @@
-"""What people ask about a cell: its sessions, its engines, and the calls and variables of one session. Reads only."""
+"""What people ask about a cell: its sessions, its engines, the calls and variables of one session, and one call. Reads only."""
 
 from __future__ import annotations
 
@@ -64,10 +64,38 @@ class ArgumentEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionEntry:
+    """What ServeCore decided for a call when it was placed last, and why. What was never written is empty or None.
+
+    Attributes:
+        group: the call whose inputs the call's task group makes.
+        slack: seconds to spare at that moment; negative if it was late already.
+        prefix_expected: tokens of the prompt that the engine was thought to hold.
+        prefix_found: tokens that it held; known when the call has ended.
+        runner_up: the engine that came second.
+        why: the reason in words.
+    """
+
+    objective: str = ""
+    group: str = ""
+    slack: float | None = None
+    prefix_expected: int | None = None
+    prefix_found: int | None = None
+    engine: str = ""
+    runner_up: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallEntry:
-    """A call; `arguments` and `outputs` (variable ids) are by slot name."""
+    """A call; `arguments` and `outputs` (variable ids) are by slot name.
+
+    Attributes:
+        needs: for each output, in the order of the template, the slots that stand before it.
+    """
 
     id: str
+    session: str
     function: str
     state: str
     submitted: str
@@ -75,6 +103,8 @@ class CallEntry:
     model: str
     arguments: dict[str, ArgumentEntry]
     outputs: dict[str, str]
+    needs: dict[str, list[str]]
+    decision: DecisionEntry
     error: str
 
 
@@ -90,7 +120,15 @@ class VariableHead:
 
 @dataclass(frozen=True, slots=True)
 class VariableEntry:
-    """A variable; `call` is empty if the app gave it its value."""
+    """A variable; `call` is empty if the app gave it its value.
+
+    Attributes:
+        ready: when all that it is made of was there.
+        placed: when it was given to an engine last.
+        started: when an engine began it last.
+        first_token: seconds from then to its first token; known when it is ready.
+        seconds: from then to its last token.
+    """
 
     id: str
     name: str
@@ -100,9 +138,11 @@ class VariableEntry:
     function: str
     engine: str
     attempt: int
+    ready: str
     placed: str
     started: str
     ended: str
+    first_token: float | None
     seconds: float | None
     tokens_in: int
     tokens_cached: int
@@ -122,6 +162,14 @@ class Program:
     session: SessionEntry
     calls: list[CallEntry]
     variables: list[VariableEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call with the variables that it takes and makes, by id; without those that are no longer there."""
+
+    call: CallEntry
+    variables: dict[str, VariableEntry]
 
 
 class Directory:
@@ -182,6 +230,36 @@ class Directory:
             raise SessionError(f"{len(begin)} sessions begin with {wanted!r}: {', '.join(begin[:5])}. Write more of the id.")
         raise SessionError(f"No session has the id or the name {wanted!r}. `parrot ls` lists those whose results still live.")
 
+    async def find_call(self, wanted: str) -> str:
+        """The id of the call that a person means.
+
+        Args:
+            wanted: an id, the beginning of exactly one id, or a function, of whose calls the latest is taken.
+
+        Raises:
+            SessionError: there is none, or several ids begin so.
+        """
+        if await self._redis.exists(self._keys.call(wanted)):
+            return wanted
+        sessions = reversed(await self._newest(None))
+        calls = [call for group in await self._lists(map(self._keys.calls, sessions)) for call in group]
+        begin = [call for call in calls if call.startswith(wanted)]
+        if len(begin) == 1:
+            return begin[0]
+        rows = await self._pipelined(calls, lambda pipe, call: pipe.hmget(self._keys.call(call), ("function", "submitted")))
+        found = [
+            (submitted or b"", place)
+            for place, (function, submitted) in enumerate(rows)
+            if function is not None and _text(function) == wanted
+        ]
+        if found:
+            return calls[max(found)[1]]
+        if begin:
+            raise SessionError(f"{len(begin)} calls begin with {wanted!r}: {', '.join(begin[:-6:-1])}. Write more of the id.")
+        raise SessionError(
+            f"No call has the id {wanted!r} or is one of a function of that name. `parrot show SESSION --json` lists those of a session."
+        )
+
     async def called(self, wanted: str) -> list[SessionEntry]:
         """The session of that id, or else those of that name, the newest first; their calls are not counted."""
         (row,) = await self._hashes([self._keys.session(wanted)])
@@ -223,6 +301,23 @@ class Directory:
         fields = await self._hashes(map(self._keys.variable, variable_ids))
         variables = [_variable(i, f) for i, f in zip(variable_ids, fields, strict=True) if f]
         return Program(_session(session, row, [call.state for call in calls]), calls, variables)
+
+    async def call(self, call: str) -> CallRecord:
+        """A call with the variables around it.
+
+        Args:
+            call: its whole id.
+
+        Raises:
+            SessionError: there is no such call (any more).
+        """
+        (row,) = await self._hashes([self._keys.call(call)])
+        if not row:
+            raise SessionError(f"The call {call} is not there (any more): results live for a while after a session was closed.")
+        entry = _call(call, row)
+        ids = [*(given.variable for given in entry.arguments.values() if given.variable), *entry.outputs.values()]
+        rows = await self._hashes(map(self._keys.variable, ids))
+        return CallRecord(entry, {i: _variable(i, fields) for i, fields in zip(ids, rows, strict=True) if fields})
 
     async def _newest(self, last: int | None) -> list[str]:
         raw = cast(list[bytes], await self._redis.zrange(self._keys.sessions, 0, (last or 0) - 1, desc=True))
@@ -292,6 +387,7 @@ def _call(call: str, row: Fields) -> CallEntry:
     request = _json(row.get("request", ""))
     return CallEntry(
         id=call,
+        session=row.get("session", ""),
         function=row.get("function", ""),
         state=row.get("state", ""),
         submitted=row.get("submitted", ""),
@@ -302,7 +398,27 @@ def _call(call: str, row: Fields) -> CallEntry:
             for slot, given in request.get("arguments", {}).items()
         },
         outputs={slot: output.get("variable", "") for slot, output in request.get("outputs", {}).items()},
+        needs=_needs(request),
+        decision=_decision(row),
         error=row.get("error", ""),
+    )
+
+
+def _needs(request: dict[str, Any]) -> dict[str, list[str]]:
+    slots = list(dict.fromkeys(value for kind, value in request.get("template", []) if kind == "slot"))
+    return {slot: slots[: slots.index(slot)] for slot in slots if slot in request.get("outputs", {})}
+
+
+def _decision(row: Fields) -> DecisionEntry:
+    return DecisionEntry(
+        objective=row.get("objective", ""),
+        group=row.get("group", ""),
+        slack=_number(row.get("slack")),
+        prefix_expected=_count(row.get("prefix_expected")),
+        prefix_found=_count(row.get("prefix_found")),
+        engine=row.get("engine", ""),
+        runner_up=row.get("runner_up", ""),
+        why=row.get("why", ""),
     )
 
 
@@ -316,10 +432,12 @@ def _variable(variable: str, row: Fields) -> VariableEntry:
         function=row.get("function", ""),
         engine=row.get("engine", ""),
         attempt=int(row.get("attempt") or 0),
+        ready=row.get("ready", ""),
         placed=row.get("placed", ""),
         started=row.get("started", ""),
         ended=row.get("ended", ""),
-        seconds=float(row["seconds"]) if row.get("seconds") else None,
+        first_token=_number(row.get("first_token")),
+        seconds=_number(row.get("seconds")),
         tokens_in=int(row.get("tokens_in") or 0),
         tokens_cached=int(row.get("tokens_cached") or 0),
         tokens_out=int(row.get("tokens_out") or 0),
@@ -330,6 +448,14 @@ def _variable(variable: str, row: Fields) -> VariableEntry:
         error=row.get("error", ""),
         value=row.get("value"),
     )
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
 def _json(text: str) -> dict[str, Any]:

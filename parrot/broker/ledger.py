@@ -26,7 +26,10 @@ Record = dict[str, str]
 # What a machine is rebuilt from. Values, and whatever else is for people, stay where they are.
 SESSION = ("name", "tenant", "state", "deadline", "expires")
 CALL = ("request", "submitted")
-VARIABLE = ("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "error")
+VARIABLE = (
+    *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error"),
+    *("call", "tokens_out", "content", "length"),
+)
 ENGINE = ("about",)
 PORTION = 500  # records that are read at once: about a millisecond of the server's time
 

@@ -98,7 +98,7 @@ class Variables:
             *("value", value.text, "ended", done.ended, "finish_reason", done.finish_reason),
             *(("tokenizer", value.tokenizer) if value.tokens is not None else ()),
             *("tokens_in", str(usage.tokens_in), "tokens_cached", str(usage.tokens_cached), "tokens_out", str(usage.tokens_out)),
-            *("seconds", f"{usage.seconds:.3f}"),
+            *("first_token", f"{usage.first_token_seconds:.3f}", "seconds", f"{usage.seconds:.3f}"),
         ]
         names = (self._keys.variable(job.variable), self._keys.news(job.session), job.variable, str(job.attempt))
         return [*names, str(encode(done.event)["body"]), rest, *fields]

@@ -49,7 +49,8 @@ def _session_line(session: SessionEntry) -> str:
 
 
 def _add_call(root: Tree, call: CallEntry, names: Mapping[str, str], variables: Mapping[str, VariableEntry], room: int) -> None:
-    node = root.add(f"[bold]{escape(names[call.id])}[/] {coloured(call.state)}")
+    objective = f" [dim]· {escape(call.decision.objective)}[/]" if call.decision.objective else ""
+    node = root.add(f"[bold]{escape(names[call.id])}[/] {coloured(call.state)}{objective}")
     for slot, argument in call.arguments.items():
         node.add(f"[dim]{escape(slot)} ←[/] {_source(argument, names, variables, room)}")
     failed = False

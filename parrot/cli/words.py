@@ -32,6 +32,16 @@ def preview(text: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 
+def duration(seconds: float) -> str:
+    """A time that something took, to three digits or so: `12 ms`, `1.38 s`, `4.2 min`, `3.0 h`."""
+    length = abs(seconds)
+    if length < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if length < 100:
+        return f"{seconds:.2f} s"
+    return f"{seconds / 60:.1f} min" if length < 6_000 else f"{seconds / 3600:.1f} h"
+
+
 def age(since: str, now: datetime | None = None) -> str:
     """The time since an ISO-8601 moment, in its largest unit: `12 s`, `3 min`, `2 h`, `5 d`; empty if there is no moment.
 

@@ -2,41 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
+from itertools import count
 
 from parrot.core.graph import Generation
+from parrot.core.shares import LEAD, Shares
+
+Rank = tuple[float, ...]  # the smaller first
+_Entry = tuple[Rank, int, Generation]
 
 
 class Backlog:
-    """First come, first served, by the model that is asked for."""
+    """By model that is asked for, then by tenant, then by rank.
 
-    def __init__(self) -> None:
-        self._queues: dict[str | None, list[tuple[int, int, Generation]]] = {}
-        self._pushed = 0
+    Ranks are taken when something is pushed or looked at; one that has become worse meanwhile sinks when it comes to the top, and one that
+    has become better must be pushed again.
 
-    def push(self, generation: Generation) -> None:
-        """Add a generation; its `order` says when it first became ready, so that one that comes back goes to the front."""
-        self._pushed += 1
-        entry = (generation.order, self._pushed, generation)
-        heappush(self._queues.setdefault(generation.call.request.model, []), entry)
+    Args:
+        rank: of a generation that waits.
+        shares: what tenants have had; None if that does not count.
+    """
+
+    def __init__(self, rank: Callable[[Generation], Rank], shares: Shares | None) -> None:
+        self._rank = rank
+        self._shares = shares
+        self._queues: dict[str | None, dict[str, list[_Entry]]] = {}
+        self._waiting: dict[Generation, int] = {}  # with the number of the entry that counts
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, generation: Generation) -> bool:
+        return generation in self._waiting
 
     def __iter__(self) -> Iterator[Generation]:
         """All that wait, in no order."""
-        return (generation for queue in self._queues.values() for _, _, generation in queue if not generation.ended)
+        return iter(self._waiting)
 
-    def serves(self, model: str) -> bool:
-        """Whether anything waits for an engine with this model."""
-        return bool(self._waiting(model) or self._waiting(None))
+    def push(self, generation: Generation) -> None:
+        """Add a generation, or give one that waits its place anew."""
+        tenant = generation.program.whole().tenant
+        queue = self._queues.setdefault(generation.call.request.model, {})
+        heap = queue.get(tenant)
+        if heap is None:
+            heap = queue[tenant] = []
+            if self._shares is not None:
+                self._shares.enter(tenant, queue)
+        self._waiting[generation] = number = next(self._numbers)
+        heappush(heap, (self._rank(generation), number, generation))
 
-    def pop(self, model: str) -> Generation:
-        """The next generation for an engine with this model, of which there is one."""
-        queues = [queue for name in (model, None) if (queue := self._waiting(name))]
-        return heappop(min(queues, key=lambda queue: queue[0]))[2]
+    def drop(self, generation: Generation) -> None:
+        """It waits no more."""
+        self._waiting.pop(generation, None)
 
-    def _waiting(self, model: str | None) -> list[tuple[int, int, Generation]]:
-        """The queue of those that ask for this model, without what was cancelled at its head."""
-        queue = self._queues.get(model, [])
-        while queue and queue[0][2].ended:
-            heappop(queue)
-        return queue
+    def first(self, models: Iterable[str]) -> Generation | None:
+        """Who is next for engines with one of these models; it goes on waiting until it is dropped."""
+        best: tuple[float, Rank, int] | None = None
+        found = None
+        for model in (None, *models):
+            queue = self._queues.get(model)
+            if queue is None:
+                continue
+            for tenant in tuple(queue):
+                top = self._top(queue[tenant])
+                if top is None:
+                    del queue[tenant]
+                    continue
+                rank, number, generation = top
+                had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
+                place = (had, rank, number)
+                if best is None or place < best:
+                    best, found = place, generation
+        return found
+
+    def _top(self, heap: list[_Entry]) -> _Entry | None:
+        """The first entry that still counts, with its rank as it is now."""
+        while heap:
+            rank, number, generation = heap[0]
+            if self._waiting.get(generation) != number:
+                heappop(heap)
+                continue
+            now = self._rank(generation)
+            if now <= rank:
+                return heap[0]
+            heappop(heap)
+            heappush(heap, (now, number, generation))
+        return None

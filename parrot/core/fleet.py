@@ -3,81 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import NamedTuple
 
-from parrot.core.backlog import Backlog
 from parrot.core.graph import Generation
-from parrot.core.placement import Engine, explain, least_loaded
-
-
-class Placement(NamedTuple):
-    """A decision: which generation goes to which engine, and why, in words."""
-
-    generation: Generation
-    engine: Engine
-    why: str
+from parrot.core.policy import Decision, Engine, Policy
+from parrot.core.suspects import Suspects
+from parrot.wire.to_core import Usage
 
 
 class Fleet:
-    """Who works, on what, and who is next. Knows nothing of variables, keys or messages."""
+    """Who works, on what, and who is next. Knows nothing of variables, keys or messages.
 
-    def __init__(self) -> None:
+    Args:
+        policy: decides; but what engines have died of runs alone, whoever decides.
+    """
+
+    def __init__(self, policy: Policy) -> None:
         self.engines: dict[str, Engine] = {}
-        self._backlog = Backlog()
-        self._suspects = Backlog()
+        self.policy = policy
+        self._suspects = Suspects()
         self._ready = 0
 
-    def push(self, generation: Generation) -> None:
+    def add(self, engine: Engine) -> None:
+        """An engine is there."""
+        self.engines[engine.id] = engine
+        self.policy.came(engine)
+
+    def push(self, generation: Generation, now: float) -> None:
         """A generation can run. One that comes back keeps its place before those that became ready after it."""
         if generation.order == 0:
             self._ready += 1
             generation.order = self._ready
-        (self._suspects if generation.suspect else self._backlog).push(generation)
+        if generation.suspect:
+            self._suspects.push(generation)
+        else:
+            self.policy.ready(generation, now)
 
     def waiting(self) -> Iterator[Generation]:
         """All that wait for an engine, in no order."""
-        yield from self._backlog
+        yield from self.policy.waiting()
         yield from self._suspects
 
-    def hold(self, generation: Generation, engine: Engine) -> None:
+    def hold(self, generation: Generation, engine: Engine, now: float) -> None:
         """An engine has been given a generation."""
         generation.engine = engine.id
         engine.holds[generation.variable] = generation
+        self.policy.given(generation, engine, now)
 
-    def take(self, generation: Generation) -> str:
+    def take(self, generation: Generation, now: float, usage: Usage | None = None) -> str:
         """Take a generation from the engine that holds it.
+
+        Args:
+            generation: whichever.
+            now: seconds since the epoch.
+            usage: what it cost, if that engine has done it.
 
         Returns:
             That engine's id, or an empty name.
         """
         holder, generation.engine = generation.engine, ""
-        if holder in self.engines:
-            self.engines[holder].holds.pop(generation.variable, None)
+        engine = self.engines.get(holder)
+        if engine is not None and engine.holds.pop(generation.variable, None) is not None:
+            self.policy.left(generation, engine, usage, now)
         return holder
 
-    def lose(self, engine: Engine) -> list[Generation]:
+    def lose(self, engine: Engine, now: float) -> list[Generation]:
         """An engine is gone.
 
         Returns:
             What it held.
         """
+        held = list(engine.holds.values())
+        for generation in held:
+            self.take(generation, now)
         del self.engines[engine.id]
-        for generation in engine.holds.values():
-            generation.engine = ""
-        return list(engine.holds.values())
+        self.policy.gone(engine)
+        return held
 
-    def assign(self, now: float) -> Iterator[Placement]:
-        """Decide who takes what, as long as anything waits and any engine has room; each decision is carried out before the next."""
+    def assign(self, now: float) -> Iterator[Decision]:
+        """Decide who takes what, until nothing more is to be sent for now; each decision is carried out before the next."""
         reserved = yield from self._assign_suspects(now)
-        while True:
-            wanted = (engine for engine in self.engines.values() if engine not in reserved and self._backlog.serves(engine.about.model))
-            engine = least_loaded(one for one in wanted if not one.holds_suspect)
-            if engine is None:
-                return
-            why = explain(engine, self._rivals(engine))
-            yield self._give(self._backlog.pop(engine.about.model), engine, why)
+        free = {name: engine for name, engine in self.engines.items() if engine.free and engine not in reserved}
+        while (decision := self.policy.next(free, now)) is not None:
+            self._give(decision, now)
+            yield decision
 
-    def _assign_suspects(self, now: float) -> Generator[Placement, None, list[Engine]]:
+    def _assign_suspects(self, now: float) -> Generator[Decision, None, list[Engine]]:
         """Let those that engines died of run alone, so that it shows which one it was.
 
         Each goes to an engine that has just been heard: one that is silent may have died of something else, for which a suspect would be
@@ -87,6 +97,8 @@ class Fleet:
             Engines that take nothing more until they are empty and heard, since suspects wait for them.
         """
         reserved: list[Engine] = []
+        if not self._suspects:
+            return reserved
         for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), engine.heard < now)):
             model = engine.about.model
             if engine.draining or not self._suspects.serves(model) or any(other.about.model == model for other in reserved):
@@ -96,13 +108,11 @@ class Fleet:
                 continue
             generation = self._suspects.pop(model)
             why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
-            yield self._give(generation, engine, why)
+            decision = Decision(generation, engine, why)
+            self._give(decision, now)
+            yield decision
         return reserved
 
-    def _give(self, generation: Generation, engine: Engine, why: str) -> Placement:
-        generation.attempt += 1
-        self.hold(generation, engine)
-        return Placement(generation, engine, why)
-
-    def _rivals(self, engine: Engine) -> int:
-        return sum(other.about.model == engine.about.model for other in self.engines.values()) - 1
+    def _give(self, decision: Decision, now: float) -> None:
+        decision.generation.attempt += 1
+        self.hold(decision.generation, decision.engine, now)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, content_of, hashed, root_of
 from parrot.core.lowering import Lowered
+from parrot.core.objectives import IDLE, Objective, gathers
+from parrot.core.programs import Program
 from parrot.criteria import Criterion
+from parrot.wire.digests import BLOCK_CHARACTERS, block_digests, digest
 from parrot.wire.states import ENDED, SessionState, VariableState
 from parrot.wire.to_core import SubmitCall
+from parrot.wire.to_engine import Piece
 
 SUSPECT_DEATHS = 2  # engines that died while they held a generation, from which on it runs alone
 
@@ -21,8 +26,14 @@ class Variable:
     Attributes:
         consumers: generations that wait for it.
         producer: the generation that makes it, until it has ended.
+        maker: the call that makes it or has made it; empty for one that an app sets.
+        criterion, due: what was asked of it, and until when it is of use, in seconds since the epoch.
         root: for a failed one, what failed first and why.
         depth: generations on the longest way to it.
+        program: of the calls that are connected with it; None for one that no call makes.
+        content: names what it says: equal numbers say the same. Of a value that a model makes, nothing but its id is known.
+        blocks: `block_digests` of a long text.
+        tokens: about how many it has; 0 if that is not known.
     """
 
     id: str
@@ -30,9 +41,20 @@ class Variable:
     state: VariableState
     producer: Generation | None = None
     consumers: list[Generation] = field(default_factory=list)
+    maker: str = ""
     criterion: Criterion | None = None
+    due: float | None = None
     root: str = ""
     depth: int = 0
+    program: Program | None = None
+    content: int = 0
+    blocks: Sequence[int] = ()
+    tokens: int = 0
+
+    def says(self, text: str) -> None:
+        """It was given its value by an app."""
+        self.content, self.blocks = content_of(text), block_digests(text)
+        self.tokens = 1 + len(text) // CHARACTERS_PER_TOKEN
 
 
 @dataclass(slots=True, eq=False)
@@ -47,10 +69,24 @@ class Generation:
         errors: how often an engine that lived on reported that it failed.
         deaths: engines that died while they held it.
         ended: nothing is to be done for it any more.
+        made: the variable that it makes.
+        program: the calls that are connected with it.
+        gathers: it waits for several calls at once.
+        objective: what it is optimised for.
+        beginnings: of its prompt, as other prompts may have them too; once it can run.
+        tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
+        tail: seconds from its start to the end of the longest way that begins with it, as last reckoned.
+        priority: with which an engine was given it.
+        since: when it could run, in seconds since the epoch.
     """
 
     call: Call
     lowered: Lowered
+    made: Variable
+    program: Program
+    gathers: bool = False
+    objective: Objective = IDLE
+    beginnings: Beginnings = UNREAD
     missing: int = 0
     attempt: int = 0
     engine: str = ""
@@ -59,6 +95,11 @@ class Generation:
     errors: int = 0
     deaths: frozenset[str] = frozenset()
     ended: bool = False
+    tokens_in: int = 0
+    tokens_out: float = 0.0
+    tail: float = 0.0
+    priority: int = 0
+    since: float = 0.0
 
     @property
     def variable(self) -> str:
@@ -76,12 +117,14 @@ class Call:
 
     Attributes:
         unfinished: generations that have not ended.
+        cached: tokens of its prompts that engines did not have to compute.
     """
 
     request: SubmitCall
     unfinished: int
     failed: bool = False
     cancelled: bool = False
+    cached: int = 0
 
     @property
     def id(self) -> str:
@@ -108,9 +151,14 @@ class Session:
 
 
 class Graph:
-    """All of a cell that is alive."""
+    """All of a cell that is alive.
 
-    def __init__(self) -> None:
+    Args:
+        isolated: whether prompts of different tenants count as different, however equal they are.
+    """
+
+    def __init__(self, isolated: bool = False) -> None:
+        self._isolated = isolated
         self.sessions: dict[str, Session] = {}
         self.variables: dict[str, Variable] = {}
         self.calls: dict[str, Call] = {}
@@ -144,16 +192,42 @@ class Graph:
         return generations
 
     def _generation(self, session: Session, call: Call, lowered: Lowered) -> Generation:
-        generation = Generation(call, lowered)
         made = self.variables.get(lowered.variable) or self.declare(session, lowered.variable, VariableState.PENDING)
-        made.producer = generation
-        made.depth = 1 + max((self.variables[name].depth for name in lowered.inputs), default=0)
-        for name in lowered.inputs:
-            needed = self.variables[name]
+        inputs = [self.variables[name] for name in lowered.inputs]
+        program = self._program(session, inputs)
+        generation = made.producer = Generation(call, lowered, made, program)
+        generation.gathers = gathers(generation, inputs)
+        made.maker, made.program = call.id, program
+        made.depth = 1 + max((needed.depth for needed in inputs), default=0)
+        for needed in inputs:
             if needed.state != VariableState.READY:
                 needed.consumers.append(generation)
                 generation.missing += 1
         return generation
+
+    def _program(self, session: Session, inputs: Iterable[Variable]) -> Program:
+        """The one that a call with these inputs belongs to; it connects those that they come from."""
+        found: Program | None = None
+        for needed in inputs:
+            if needed.program is not None:
+                found = needed.program.whole() if found is None else found.joined(needed.program)
+        return found or Program(session.tenant)
+
+    def read_prompt(self, generation: Generation) -> None:
+        """Find the `beginnings` and `tokens_in` of a generation whose inputs are all there."""
+        request, lowered = generation.call.request, generation.lowered
+        owner = self.sessions[request.session].tenant if self._isolated else ""
+
+        def look_up(piece: Piece) -> Stretch:
+            if piece.kind == "variable":
+                needed = self.variables[piece.value]
+                return Stretch(needed.content or digest(needed.id), needed.blocks, needed.tokens)
+            blocks = next((given.blocks for given in request.arguments.values() if given.hash == piece.value), ())
+            tokens = len(blocks) * BLOCK_CHARACTERS // CHARACTERS_PER_TOKEN or HASHED_TOKENS
+            return Stretch(hashed(piece.value), blocks, tokens)
+
+        generation.beginnings = beginnings(root_of(request.chat, owner), lowered.prompt, lowered.variable, look_up)
+        generation.tokens_in = generation.beginnings.prompt_tokens
 
     def make_ready(self, variable: Variable) -> list[Generation]:
         """A variable has its value.
@@ -166,7 +240,7 @@ class Graph:
         unblocked = []
         for generation in waiting:
             generation.missing -= 1
-            if generation.missing == 0:
+            if generation.missing == 0 and not generation.ended:
                 unblocked.append(generation)
         return unblocked
 

@@ -17,8 +17,10 @@ from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.renewal import Renewal
 from parrot.broker.streams import Entry, StreamReader
 from parrot.config import Settings
+from parrot.core.batch import Batch
 from parrot.core.history import History
-from parrot.core.machine import Batch, Limits, Machine
+from parrot.core.limits import Limits
+from parrot.core.machine import Machine
 from parrot.core.records import clock
 from parrot.core.recovery import rebuild
 from parrot.core.undecodable import answers

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import orjson
 
-from parrot.core.graph import Call, Generation, Session
-from parrot.core.placement import Engine
+from parrot.core.beginnings import content_of
+from parrot.core.graph import Call, Generation, Session, Variable
+from parrot.core.policy import Decision, Engine
 from parrot.wire.states import CallState, SessionState, VariableState
 from parrot.wire.to_core import DeclareVariable, EngineBeat, OpenSession, SubmitCall
 
@@ -76,7 +77,27 @@ def declared(request: DeclareVariable, at: str) -> Fields:
 
 def given(text: str, at: str) -> Fields:
     """The value of a variable that an app sets."""
-    return {"value": text, "ended": at}
+    return {"value": text, "ended": at, "content": str(content_of(text)), "length": str(len(text))}
+
+
+def asked(variable: Variable) -> Fields:
+    """What is asked of a variable."""
+    return {"criterion": variable.criterion or "", "due": "" if variable.due is None else clock(variable.due)}
+
+
+def explained(decision: Decision) -> Fields:
+    """Why a call went where it did, for people who look at the call."""
+    objective = decision.generation.objective
+    return {
+        "state": CallState.PLACED,
+        "engine": decision.engine.id,
+        "why": decision.why,
+        "objective": objective.kind,
+        "prefix_expected": str(decision.prefix),
+        "runner_up": decision.runner_up,
+        "group": objective.group,
+        "slack": "" if decision.slack is None else f"{decision.slack:.3f}",
+    }
 
 
 def placed(generation: Generation, why: str, at: str) -> Fields:
@@ -86,6 +107,7 @@ def placed(generation: Generation, why: str, at: str) -> Fields:
         "attempt": str(generation.attempt),
         "engine": generation.engine,
         "job": generation.job,
+        "ready": clock(generation.since),
         "placed": at,
         "why": why,
     } | (setbacks(generation) if generation.errors or generation.deaths else {})
@@ -114,7 +136,7 @@ def failure(code: str, reason: str, at: str) -> Fields:
 def ended(call: Call, at: str) -> Fields:
     """A call whose generations have all ended."""
     state = CallState.FAILED if call.failed else CallState.CANCELLED if call.cancelled else CallState.DONE
-    return {"state": state, "ended": at}
+    return {"state": state, "ended": at, "prefix_found": str(call.cached)}
 
 
 def engine(up: Engine, at: str) -> Fields:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
+from parrot.core.beginnings import CHARACTERS_PER_TOKEN
+from parrot.core.generation_rules import job_of
 from parrot.core.graph import Generation, Session
-from parrot.core.machine import Limits, Machine, job_of
-from parrot.core.placement import Engine
+from parrot.core.limits import Limits
+from parrot.core.machine import Machine
+from parrot.core.policy import Engine
+from parrot.core.taking_over import forget_session, resume, resume_call, resume_engine, resume_session, settle_objectives
 from parrot.criteria import Criterion
 from parrot.wire.keys import Keys
 from parrot.wire.states import SessionState, VariableState
@@ -30,18 +34,19 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
     """
     machine = Machine(keys, limits, first_batch=lead.batches + 1, now=now)
     for record in found.engines.values():
-        machine.resume_engine(Engine(EngineUp.model_validate_json(record["about"])))
+        resume_engine(machine.cell, Engine(EngineUp.model_validate_json(record["about"])))
     for name, record in found.sessions.items():
         expires = record.get("expires")
-        machine.resume_session(_session(name, record, found), records.seconds(expires) if expires else None)
+        resume_session(machine.cell, _session(name, record, found), records.seconds(expires) if expires else None)
         for variable in found.variables[name]:
             if expires:
                 machine.graph.declare(machine.graph.sessions[name], variable, VariableState.READY)  # it has ended, however
             else:
                 _restore_variable(machine, name, variable, found.variable.get(variable))
     for name in found.calls.keys() - found.sessions.keys():
-        machine.forget_session(name)
-    calls = [machine.resume_call(SubmitCall.model_validate_json(record["request"])) for record in _in_order(found)]
+        forget_session(machine.cell, name)
+    calls = [resume_call(machine.cell, SubmitCall.model_validate_json(record["request"])) for record in _in_order(found)]
+    settle_objectives(machine.cell)
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
             _restore(machine, generation, found.variable[generation.variable])
@@ -66,6 +71,10 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
     variable.root = record.get("error", "")
     if criterion := record.get("criterion"):
         variable.criterion = Criterion(criterion)
+    variable.due = records.seconds(due) if (due := record.get("due")) else None
+    variable.maker = record.get("call", "")
+    variable.content = int(record.get("content", "0"))
+    variable.tokens = int(record.get("tokens_out", "0")) or int(record.get("length", "0")) // CHARACTERS_PER_TOKEN
 
 
 def _in_order(found: Snapshot) -> list[Record]:
@@ -78,7 +87,7 @@ def _restore(machine: Machine, generation: Generation, record: Record) -> None:
     generation.attempt = int(record["attempt"])
     generation.errors = int(record.get("errors", "0"))
     generation.deaths = frozenset(record.get("deaths", "").split())
-    machine.resume(generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
+    resume(machine.cell, generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
 
 
 def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:

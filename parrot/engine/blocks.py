@@ -1,11 +1,22 @@
-"""KV blocks of a simulated engine: which are in use, and which are kept in case a prompt begins the same way. Pure."""
+"""KV blocks: their names; and those of a simulated engine: which are in use, which are kept in case a prompt begins the same way. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from parrot.engine.changes import Changes
 from parrot.errors import EngineError
+
+
+def block_name(before: int, tokens: Sequence[int]) -> int:
+    """The name of a full block.
+
+    Args:
+        before: the name of the block before it, or 0.
+        tokens: its own.
+    """
+    return hash((before, *tokens))  # hashes of integers are the same in every process
 
 
 def block_names(tokens: Sequence[int], size: int) -> list[int]:
@@ -18,7 +29,7 @@ def block_names(tokens: Sequence[int], size: int) -> list[int]:
     names: list[int] = []
     name = 0
     for end in range(size, len(tokens) + 1, size):
-        name = hash((name, *tokens[end - size : end]))  # hashes of integers are the same in every process
+        name = block_name(name, tokens[end - size : end])
         names.append(name)
     return names
 
@@ -43,13 +54,20 @@ class BlockCache:
 
     Args:
         capacity: how many blocks there are.
+
+    Attributes:
+        changes: of the blocks that have a name.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.changes = Changes()
         self._users: dict[int, int] = {}
         self._kept: dict[int, None] = {}  # in the order in which they are given up
         self._private = 0
+
+    def __contains__(self, block: int) -> bool:
+        return block in self._users or block in self._kept
 
     @property
     def used(self) -> int:
@@ -65,8 +83,10 @@ class BlockCache:
         """
         if self.used + private + sum(name not in self._users for name in shared) > self.capacity:
             return None
-        hits = next((i for i, name in enumerate(shared) if name not in self._users and name not in self._kept), len(shared))
+        hits = next((i for i, name in enumerate(shared) if name not in self), len(shared))
         for name in shared:
+            if name not in self:
+                self.changes.store(name)
             self._users[name] = self._users.get(name, 0) + 1
             self._kept.pop(name, None)
         self._private += private
@@ -81,19 +101,27 @@ class BlockCache:
             made: names of the full blocks that its output filled, kept like those of the prompt.
         """
         self._private -= hold.private
-        for name in reversed((*hold.shared, *made)):  # ends of prompts are given up before their starts
-            users = self._users.get(name, 0) - 1
-            if users > 0:
-                self._users[name] = users
-            else:
-                self._users.pop(name, None)
-                self._kept.pop(name, None)
-                self._kept[name] = None
+        for name in reversed(made):  # ends of prompts are given up before their starts
+            if name not in self:
+                self.changes.store(name)
+            if name not in self._users:
+                self._keep(name)
+        for name in reversed(hold.shared):
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name]
+                self._keep(name)
         self._give_up()
+
+    def _keep(self, name: int) -> None:
+        self._kept.pop(name, None)
+        self._kept[name] = None
 
     def _give_up(self) -> None:
         while len(self._kept) > self.capacity - self.used:
-            del self._kept[next(iter(self._kept))]
+            name = next(iter(self._kept))
+            del self._kept[name]
+            self.changes.remove(name)
 
     def check(self) -> None:
         """Recount: nothing is counted twice, and no more blocks are in use than there are.

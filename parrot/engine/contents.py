@@ -53,24 +53,24 @@ class Contents:
         Raises:
             VariableError: a value or text is not there.
         """
-        return [self._resolve(job, piece, fetched) for piece in job.prompt]
+        return [self._resolve(job, piece, number, fetched) for number, piece in enumerate(job.prompt)]
 
-    def _resolve(self, job: Job, piece: Piece, fetched: Mapping[Piece, Content]) -> ResolvedPiece:
+    def _resolve(self, job: Job, piece: Piece, number: int, fetched: Mapping[Piece, Content]) -> ResolvedPiece:
         if piece.kind == "text":
-            return ResolvedPiece("constant", piece.value)
+            return ResolvedPiece("constant", piece.value, number=number)
         if piece.kind == "role":
-            return ResolvedPiece("role", piece.value)
+            return ResolvedPiece("role", piece.value, number=number)
         content = fetched.get(piece)
         if content is None:
             content = self._use(piece)
         if isinstance(content, Value):
-            return ResolvedPiece("value", content.text, content.tokens, content.tokenizer, content.call == job.call)
+            return ResolvedPiece("value", content.text, content.tokens, content.tokenizer, content.call == job.call, number)
         if content is None:
             what = "variable" if piece.kind == "variable" else "text"
             raise VariableError(
                 f"The {what} {piece.value} in the prompt of {job.function} has no content (any more). Submit the call again."
             )
-        return ResolvedPiece("constant", content)
+        return ResolvedPiece("constant", content, number=number)
 
     def _use(self, piece: Piece) -> Content | None:
         content = self._kept.pop(piece, None)

@@ -9,7 +9,7 @@ from parrot.broker.engine_link import Answer, EngineLink
 from parrot.broker.tokens import Part
 from parrot.broker.variables import Publication
 from parrot.errors import BrokerUnavailable
-from parrot.wire.to_core import GenerationFailed, GenerationReturned
+from parrot.wire.to_core import EngineHolds, GenerationFailed, GenerationReturned
 from parrot.wire.to_engine import Job
 
 
@@ -33,7 +33,7 @@ class Outbox:
         self._refused = refused
         self._parts: list[tuple[Job, Part]] = []
         self._publications: list[Publication] = []
-        self._events: list[GenerationFailed | GenerationReturned] = []
+        self._events: list[EngineHolds | GenerationFailed | GenerationReturned] = []
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -42,6 +42,11 @@ class Outbox:
     def streaming(self) -> bool:
         """Whether parts wait for the broker."""
         return bool(self._parts)
+
+    @property
+    def telling(self) -> bool:
+        """Whether events wait for the broker."""
+        return bool(self._events)
 
     def append(self, job: Job, part: Part) -> None:
         """Append a part to a token stream soon."""
@@ -53,7 +58,7 @@ class Outbox:
         self._publications.append(publication)
         self._fill()
 
-    def tell(self, event: GenerationFailed | GenerationReturned) -> None:
+    def tell(self, event: EngineHolds | GenerationFailed | GenerationReturned) -> None:
         """Tell ServeCore soon."""
         self._events.append(event)
         self._fill()

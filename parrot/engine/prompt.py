@@ -7,12 +7,12 @@ special tokens: no text of an author or a user can forge a turn.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from parrot.engine.protocol import Tokenizer, Turn
+from parrot.engine.text_cache import TextCache
 from parrot.errors import DefinitionError, ParrotError
 from parrot.wire.to_core import Chat
 
@@ -29,6 +29,7 @@ class ResolvedPiece(NamedTuple):
         tokens: of a value: the ids that a model generated, if known.
         tokenizer: of a value: the name of the tokenizer that `tokens` belong to.
         generated: of a value: an earlier output of this same call.
+        number: its place among the job's pieces, from 0.
     """
 
     kind: Literal["constant", "value", "role"]
@@ -36,6 +37,19 @@ class ResolvedPiece(NamedTuple):
     tokens: tuple[int, ...] | None = None
     tokenizer: str = ""
     generated: bool = False
+    number: int = 0
+
+
+class Segment(NamedTuple):
+    """A stretch of a prompt that is tokenised by itself.
+
+    Attributes:
+        tokens: its ids.
+        piece: what they say, without the blanks that a turn sheds; None for what the chat template adds.
+    """
+
+    tokens: list[int]
+    piece: ResolvedPiece | None = None
 
 
 class _Turn(NamedTuple):
@@ -52,11 +66,13 @@ class PromptBuilder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._encoded = _Encoder(tokenizer)
+        special = tokenizer.has_chat_template
+        self._text_tokens = TextCache(tokenizer.encode, _CACHED_CHARACTERS)
+        self._glue_tokens = TextCache(partial(tokenizer.encode, special=special), _CACHED_CHARACTERS) if special else self._text_tokens
         self._glue = lru_cache(_CACHED_CONVERSATIONS)(self._find_glue)
 
-    def build(self, pieces: Sequence[ResolvedPiece], chat: Chat) -> list[list[int]]:
-        """Token ids of a prompt, one list for each segment; at least one, and none is empty.
+    def build(self, pieces: Sequence[ResolvedPiece], chat: Chat) -> list[Segment]:
+        """The segments of a prompt; at least one, and none is empty.
 
         Args:
             pieces: everything before the output that is to be generated.
@@ -71,25 +87,25 @@ class PromptBuilder:
         elif chat == "auto" and self._tokenizer.has_chat_template:
             segments = self._conversation(_turns_by_output(pieces))
         else:
-            texts = [self._tokens(piece) for piece in pieces]
-            segments = [self._tokenizer.start(empty=not any(texts)), *texts]
-        return [segment for segment in segments if segment]
+            said = [self._segment(piece) for piece in pieces]
+            segments = [Segment(self._tokenizer.start(empty=not any(segment.tokens for segment in said))), *said]
+        return [segment for segment in segments if segment.tokens]
 
-    def _conversation(self, turns: list[_Turn]) -> list[list[int]]:
+    def _conversation(self, turns: list[_Turn]) -> list[Segment]:
         """The last turn is the assistant's and goes on."""
         # With nothing to say yet and something to answer to, the template itself opens the turn: some open it with a mark.
         template_opens = len(turns) > 1 and not turns[-1].pieces
         before = self._glue(tuple(turn.role for turn in turns), template_opens)
-        segments = [] if self._tokenizer.has_chat_template else [self._tokenizer.start(empty=False)]
+        segments = [] if self._tokenizer.has_chat_template else [Segment(self._tokenizer.start(empty=False))]
         for glue, turn in zip(before, turns, strict=True):
-            segments.append(self._encoded(glue, special=self._tokenizer.has_chat_template))
-            segments.extend(map(self._tokens, turn.pieces))
+            segments.append(Segment([*self._glue_tokens(glue)]))
+            segments.extend(map(self._segment, turn.pieces))
         return segments
 
-    def _tokens(self, piece: ResolvedPiece) -> list[int]:
+    def _segment(self, piece: ResolvedPiece) -> Segment:
         if piece.tokens is not None and piece.tokenizer == self._tokenizer.name:
-            return list(piece.tokens)
-        return self._encoded(piece.text, special=False)
+            return Segment([*piece.tokens], piece)
+        return Segment([*self._text_tokens(piece.text)], piece)
 
     def _find_glue(self, roles: tuple[str, ...], template_opens: bool) -> list[str]:
         """What stands before each turn's content: the conversation is rendered with marks as contents and split at them."""
@@ -119,28 +135,6 @@ class PromptBuilder:
             raise DefinitionError(
                 f"The chat template of this model does not take the conversation {', '.join(turn.role for turn in turns)}: {error}"
             ) from error
-
-
-class _Encoder:
-    """Token ids of texts; the latest used ones are kept, up to so many characters."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._kept: OrderedDict[tuple[str, bool], tuple[int, ...]] = OrderedDict()
-        self._characters = 0
-
-    def __call__(self, text: str, special: bool) -> list[int]:
-        key = (text, special)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        else:
-            self._kept[key] = tuple(self._tokenizer.encode(text, special=special))
-            self._characters += len(text)
-        tokens = list(self._kept[key])
-        while self._characters > _CACHED_CHARACTERS:
-            (oldest, _), _ = self._kept.popitem(last=False)
-            self._characters -= len(oldest)
-        return tokens
 
 
 def _turns_by_role(pieces: Iterable[ResolvedPiece]) -> list[_Turn]:

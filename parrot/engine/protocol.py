@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -42,6 +43,10 @@ class Tokenizer(Protocol):
 
     def decode(self, tokens: Sequence[int]) -> str: ...
 
+    def ends(self, text: str) -> list[int]:
+        """For each token of `encode(text)`, how many characters of the text are begun when it ends. Empty if the tokenizer cannot say."""
+        ...
+
     def start(self, empty: bool) -> list[int]:
         """What a raw prompt begins with: the model's begin mark or nothing; for an `empty` prompt always something to go on from."""
         ...
@@ -68,6 +73,18 @@ class Chunk(NamedTuple):
     finish_reason: str | None = None
     cached_tokens: int = 0
     exact: bool = True
+
+
+class CacheNews(NamedTuple):
+    """What has changed in an engine's KV cache, in names of blocks (`parrot.engine.blocks.block_names`).
+
+    Attributes:
+        stored: blocks that it holds now and did not before.
+        removed: blocks that it held before and does not now.
+    """
+
+    stored: AbstractSet[int]
+    removed: AbstractSet[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +154,11 @@ class Engine(Protocol):
         ...
 
     def load(self) -> Load: ...
+
+    def cache_news(self) -> CacheNews:
+        """What has changed in the KV cache since this was asked the last time."""
+        ...
+
+    def holds(self, block: int) -> bool:
+        """Whether the KV cache has the block of this name, as of the last `cache_news`."""
+        ...

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import os
 import secrets
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache, partial
-from itertools import count
+from functools import partial
 from typing import Protocol
 
 import orjson
@@ -24,21 +20,24 @@ from parrot.broker.engine_link import Answer, Begun, EngineLink
 from parrot.broker.heartbeat import Heartbeat
 from parrot.broker.streams import Entry
 from parrot.broker.tokens import Part
-from parrot.broker.variables import Publication, Value
+from parrot.broker.variables import Publication
+from parrot.engine.batch import Batch, Running
 from parrot.engine.contents import Contents
-from parrot.engine.contexts import context_name
+from parrot.engine.generation import Generator
+from parrot.engine.moments import now
 from parrot.engine.outbox import Outbox
-from parrot.engine.progress import Progress
-from parrot.engine.prompt import PromptBuilder, ResolvedPiece
-from parrot.engine.protocol import Chunk, Engine
-from parrot.engine.resume import Checkpoint, checkpoint
+from parrot.engine.prompt import ResolvedPiece
+from parrot.engine.protocol import Engine
+from parrot.engine.residency import Residency
+from parrot.engine.waiting import Waiting
 from parrot.errors import BrokerUnavailable, Cancelled, EngineError, MessageError, ParrotError
 from parrot.wire import to_engine
-from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationDone, GenerationFailed, GenerationReturned, Usage
-from parrot.wire.to_engine import Cancel, Job, Order, Piece
+from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationFailed, GenerationReturned
+from parrot.wire.to_engine import Cancel, Job, Order, Piece, Reorder, TellHoldings
 
 log = structlog.get_logger("parrot.engine")
 
+HOLDINGS_SECONDS = 0.25  # between reports of what the KV cache holds
 FAREWELL_SECONDS = 5.0  # for the last words of an engine that leaves, if the broker is slow to answer
 
 
@@ -68,40 +67,12 @@ class Totals:
     Attributes:
         generations: that ended in a value.
         tokens_in, tokens_cached, tokens_out: as in `Usage`, of all of them.
-        busy_seconds: time with at least one generation in the engine.
     """
 
     generations: int = 0
     tokens_in: int = 0
     tokens_cached: int = 0
     tokens_out: int = 0
-    busy_seconds: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Running:
-    """A generation in the engine.
-
-    Attributes:
-        since: monotonic time of its start.
-        progress: what it has produced; None while its prompt is being filled, and when all of it is on its way.
-        stopped: what to do once its task was cancelled; by default its job is handed back.
-    """
-
-    job: Job
-    since: float
-    progress: Progress | None = None
-    stopped: Callable[[], None] | None = None
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.since
-
-    def stop(self, then: Callable[[], None]) -> None:
-        if self.task is not None:
-            self.stopped = then
-            self.task.cancel()
 
 
 def new_engine_id(name: str) -> str:
@@ -143,28 +114,24 @@ class Runner:
         self._link = link
         self._observer = observer
         self._name = name
-        self._made_by = f"{engine.model} {engine.tokenizer.name}"
         self._beat_seconds = beat_seconds
         self._checkpoint_seconds = checkpoint_seconds
         self._drain_seconds = drain_seconds
-        self._prompts = PromptBuilder(engine.tokenizer)
         self._contents = Contents()
         self._outbox = Outbox(link, self._published, self._part_refused)
-        self._arrivals = count()
-        self._waiting: list[tuple[int, int, Job]] = []  # a heap: the lower priority first, then the earlier
+        self._waiting = Waiting()
         self._starting: list[Job] = []
         self._unwanted: set[tuple[str, int]] = set()  # of those that are starting
-        self._running: set[_Running] = set()
+        self._batch = Batch()
+        self._residency = Residency(self.id, engine.holds)
+        self._generator = Generator(engine, self.id, self._batch, self._residency, self._outbox.append)
         self._startable = asyncio.Event()
-        self._busy = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
-        self._busy_since = 0.0
 
     def running(self) -> list[tuple[Job, float]]:
         """The generations in the engine, and for how many seconds each has run."""
-        now = time.monotonic()
-        return [(one.job, now - one.since) for one in tuple(self._running)]  # a copy: other threads ask as well
+        return [(one.job, one.seconds) for one in self._batch]
 
     def beat(self) -> EngineBeat:
         """The load at this moment.
@@ -172,13 +139,12 @@ class Runner:
         Raises:
             EngineError: the engine is dead.
         """
-        busy = time.monotonic() - self._busy_since if self._running else 0.0
         return EngineBeat(
             engine=self.id,
-            running=len(self._running),
+            running=len(self._batch),
             waiting=len(self._waiting) + len(self._starting),
             kv_used=self._engine.load().kv_used,
-            busy_seconds=self.totals.busy_seconds + busy,
+            busy_seconds=self._batch.busy_seconds,
             draining=self._stopping.is_set(),
         )
 
@@ -229,7 +195,8 @@ class Runner:
     async def _work(self, heart: Heartbeat) -> None:
         async with self._tasks as tasks:
             intake = [tasks.create_task(self._read()), tasks.create_task(self._start())]
-            others = [tasks.create_task(work) for work in (self._outbox.run(), self._report(heart), self._checkpoint())]
+            background = (self._outbox.run(), self._report(heart), self._checkpoint(), self._report_holdings())
+            others = [tasks.create_task(work) for work in background]
             await self._stopping.wait()
             heart.tell(self.beat())  # so that nothing more is sent here
             for task in intake:
@@ -240,12 +207,12 @@ class Runner:
                 task.cancel()
 
     async def _drain(self) -> None:
-        unstarted = [*self._starting, *(job for _, _, job in self._waiting)]
-        log.info("draining", engine=self.id, running=len(self._running), handed_back=len(unstarted))
+        unstarted = [*self._starting, *self._waiting.pop(len(self._waiting))]
+        log.info("draining", engine=self.id, running=len(self._batch), handed_back=len(unstarted))
         for job in unstarted:
             self._hand_back(job)
-        self._starting, self._waiting = [], []
-        generations = [one.task for one in self._running if one.task is not None]
+        self._starting = []
+        generations = [one.task for one in self._batch if one.task is not None]
         if generations:
             _, late = await asyncio.wait(generations, timeout=self._drain_seconds)
             for task in late:
@@ -274,6 +241,19 @@ class Runner:
                     await heart.lost.wait()
         raise LeaseError(f"ServeCore gave up the engine {self.id}: it had been silent for too long. It needs a new id.")
 
+    async def _report_holdings(self) -> None:
+        while True:
+            await asyncio.sleep(HOLDINGS_SECONDS)
+            if not self._outbox.telling:  # else the broker is slow: more goes into the next report
+                report = self._residency.changes(self._engine.cache_news())
+                if report is not None:
+                    self._outbox.tell(report)
+
+    def _tell_holdings(self) -> None:
+        """All of them, at once."""
+        self._engine.cache_news()  # what it says of changes goes into the whole
+        self._outbox.tell(self._residency.all())
+
     # Jobs come in --------------------------------------------------------------------------------
 
     async def _read(self) -> None:
@@ -281,28 +261,40 @@ class Runner:
             for entry in await self._link.jobs(BLOCK_MS):
                 order = _decoded(entry)
                 if isinstance(order, Job):
-                    heapq.heappush(self._waiting, (order.priority, next(self._arrivals), order))
+                    self._waiting.push(order)
                     self._observer.received(order)
                 elif isinstance(order, Cancel):
                     self._cancel(order.variable, order.attempt)
+                elif isinstance(order, Reorder):
+                    self._reorder(order)
+                elif isinstance(order, TellHoldings):
+                    self._tell_holdings()
                 else:
                     await self._bury(entry, order)
             self._startable.set()
 
     def _cancel(self, variable: str, attempt: int) -> None:
         """Nobody wants this attempt any more, wherever it is; one that has ended is left alone."""
-        waiting = [job for _, _, job in self._waiting if (job.variable, job.attempt) == (variable, attempt)]
-        if waiting:
-            self._waiting = [entry for entry in self._waiting if entry[2] not in waiting]
-            heapq.heapify(self._waiting)
-            self._observer.failed(waiting[0], Cancelled("Cancelled before it began."), 0.0)
+        waiting = self._waiting.remove(variable, attempt)
+        if waiting is not None:
+            self._observer.failed(waiting, Cancelled("Cancelled before it began."), 0.0)
         if any((job.variable, job.attempt) == (variable, attempt) for job in self._starting):
             self._unwanted.add((variable, attempt))
-        for running in self._running:
-            if (running.job.variable, running.job.attempt) == (variable, attempt):
-                running.stop(partial(self._cancelled, running))
+        running = self._batch.find(variable, attempt)
+        if running is not None:
+            running.stop(partial(self._cancelled, running))
 
-    def _cancelled(self, running: _Running) -> None:
+    def _reorder(self, order: Reorder) -> None:
+        """Another priority for an attempt, wherever it is."""
+        self._waiting.reorder(order.variable, order.attempt, order.priority)
+        for place, job in enumerate(self._starting):
+            if (job.variable, job.attempt) == (order.variable, order.attempt):
+                self._starting[place] = job.model_copy(update={"priority": order.priority})
+        running = self._batch.find(order.variable, order.attempt)
+        if running is not None:
+            running.reorder(order.priority)
+
+    def _cancelled(self, running: Running) -> None:
         self._observer.failed(running.job, Cancelled("Cancelled while it ran."), running.seconds)
 
     async def _bury(self, entry: Entry, error: MessageError) -> None:
@@ -318,12 +310,11 @@ class Runner:
         """Start what waits whenever there is room in the engine; what comes during a round trip goes into the next one."""
         while True:
             await self._startable.wait()
-            room = self._engine.capacity.running - len(self._running)
-            self._starting = [heapq.heappop(self._waiting)[2] for _ in range(min(room, len(self._waiting)))]
+            self._starting = self._waiting.pop(self._engine.capacity.running - len(self._batch))
             if not self._starting:
                 self._startable.clear()
                 continue
-            begun = await self._link.begin(self._starting, self._contents.missing(self._starting), _now())
+            begun = await self._link.begin(self._starting, self._contents.missing(self._starting), now())
             jobs, self._starting = self._starting, []
             unwanted, self._unwanted = self._unwanted, set()
             for job, claim in zip(jobs, begun.claims, strict=True):
@@ -338,7 +329,6 @@ class Runner:
 
     def _launch(self, job: Job, claim: Answer, begun: Begun) -> None:
         self._observer.started(job)
-        running = _Running(job, time.monotonic())
         try:
             if isinstance(claim, BrokerUnavailable):
                 raise claim
@@ -346,94 +336,42 @@ class Runner:
         except ParrotError as error:
             self._fail(job, error)
             return
-        if not self._running:
-            self._busy_since = running.since
-            self._busy.set()
-        self._running.add(running)
-        running.task = self._tasks.create_task(self._run_one(running, pieces, begun.parts.get(job.variable, ())))
+        running = self._batch.enter(job)
+        running.task = self._tasks.create_task(self._generate(running, pieces, begun.parts.get(job.variable, ())))
         running.task.add_done_callback(partial(self._ended, running))
 
     # Values go out -------------------------------------------------------------------------------
 
-    async def _run_one(self, running: _Running, pieces: Sequence[ResolvedPiece], earlier: Sequence[Part]) -> None:
-        job = running.job
-        contexts: list[str] = []
+    async def _generate(self, running: Running, pieces: Sequence[ResolvedPiece], earlier: Sequence[Part]) -> None:
         try:
-            tokens_in, before = await self._fill(self._prompts.build(pieces, job.chat), contexts)
-            start = checkpoint(job.sampling, earlier, self._made_by) if earlier else Checkpoint()
-            running.progress = progress = Progress(start, self._made_by, before, self._engine.tokenizer.decode)
-            if start.void:
-                self._outbox.append(job, progress.reset())
-            if start.tokens:
-                await self._fill([start.tokens], contexts)
-            publication = await self._generate(running, progress, contexts[-1], tokens_in)
-            running.progress = None  # all that it produced is in the publication
-            self._outbox.publish(publication)
+            self._outbox.publish(await self._generator.produce(running, pieces, earlier))
         except ParrotError as error:
             if isinstance(error, EngineError):
                 self._engine.load()  # raises if the engine is dead: then it is its death that counts, and it ends the runner
-            self._fail(job, error, running.seconds)
+            self._fail(running.job, error, running.seconds)
         except Exception as error:  # one generation must not take the others with it: it alone fails
-            log.exception("generation failed", variable=job.variable)
-            self._fail(job, ParrotError(f"{type(error).__name__} in the engine worker: {error}. Its log says where."), running.seconds)
-        finally:
-            for context in reversed(contexts):
-                await self._engine.release(context)
-
-    async def _fill(self, segments: Sequence[Sequence[int]], contexts: list[str]) -> tuple[int, int]:
-        """Fill a chain of contexts on top of `contexts`, which receives their names. Gives the tokens in all and the last of them."""
-        total = 0
-        for tokens in segments:
-            parent = contexts[-1] if contexts else None
-            name = context_name(parent, tokens)
-            await self._engine.fill(name, parent, tokens)
-            contexts.append(name)
-            total += len(tokens)
-        return total, segments[-1][-1]
-
-    async def _generate(self, running: _Running, progress: Progress, context: str, tokens_in: int) -> Publication:
-        job, sampling, first = running.job, running.job.sampling, 0.0
-        last: Chunk | None = None
-        if progress.tokens:
-            left = sampling.max_gen_length - len(progress.tokens)
-            sampling = sampling.model_copy(update={"max_gen_length": left})
-            last = Chunk((), "", "length") if left < 1 else None
-        if last is None:
-            async for last in self._engine.generate(context, sampling, job.priority):
-                first = first or running.seconds
-                progress.tokens += last.tokens
-                progress.texts.append(last.text)
-        if last is None:
-            raise EngineError(f"The engine ended the output {job.output} of {job.function} before it began.")
-        usage = Usage(
-            tokens_in=tokens_in,
-            tokens_cached=min(last.cached_tokens, tokens_in),
-            tokens_out=len(progress.tokens),
-            first_token_seconds=first,
-            seconds=running.seconds,
-        )
-        value = Value("".join(progress.texts), tuple(progress.tokens) if last.exact else None, self._engine.tokenizer.name, job.call)
-        event = GenerationDone(engine=self.id, variable=job.variable, attempt=job.attempt, usage=usage)
-        return Publication(job, value, last.finish_reason or "", event, _now(), progress.rest())
+            log.exception("generation failed", variable=running.job.variable)
+            told = ParrotError(f"{type(error).__name__} in the engine worker: {error}. Its log says where.")
+            self._fail(running.job, told, running.seconds)
 
     async def _checkpoint(self) -> None:
         """Write down what has been produced, as long as anything runs. What is short is published at once and needs no checkpoint."""
         while True:
-            await self._busy.wait()
+            await self._batch.busy.wait()
             await asyncio.sleep(self._checkpoint_seconds)
             if self._outbox.streaming:
                 continue  # the broker is slow: more goes into the next parts
-            for running in self._running:
+            for running in self._batch:
                 if running.seconds >= self._checkpoint_seconds:
                     self._give_part(running)
 
-    def _give_part(self, running: _Running) -> None:
+    def _give_part(self, running: Running) -> None:
         if running.progress is not None and (part := running.progress.part()) is not None:
             self._outbox.append(running.job, part)
 
     def _part_refused(self, job: Job, error: BrokerUnavailable | None) -> None:
         """A part was not taken: the attempt is over, or Redis refuses it for good."""
-        running = next((one for one in self._running if one.job is job), None)
+        running = self._batch.find(job.variable, job.attempt)
         if running is None:
             return  # it has ended: its publication is on its way and will be answered likewise
         if error is None:
@@ -467,12 +405,9 @@ class Runner:
     def _returned(self, job: Job) -> GenerationReturned:
         return GenerationReturned(engine=self.id, variable=job.variable, attempt=job.attempt)
 
-    def _ended(self, running: _Running, task: asyncio.Task[None]) -> None:
+    def _ended(self, running: Running, task: asyncio.Task[None]) -> None:
         """A generation has left the engine. Called even if it was stopped before its first step."""
-        self._running.discard(running)
-        if not self._running:
-            self._busy.clear()
-            self.totals.busy_seconds += time.monotonic() - self._busy_since
+        self._batch.leave(running)
         if self._waiting:
             self._startable.set()
         if not task.cancelled():
@@ -489,13 +424,3 @@ def _decoded(entry: Entry) -> Order | MessageError:
         return to_engine.jobs.decode(entry.fields)
     except MessageError as error:
         return error  # the caller puts the entry among the dead letters
-
-
-def _now() -> str:
-    """The time, as it is written into keys."""
-    return _clock(time.time_ns() // 1_000_000)
-
-
-@lru_cache(1)
-def _clock(milliseconds: int) -> str:  # many generations end in the same one
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

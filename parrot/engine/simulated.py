@@ -11,7 +11,7 @@ from itertools import count
 from parrot.config import Settings
 from parrot.engine.blocks import BlockCache, Hold, block_names
 from parrot.engine.contexts import ContextTable
-from parrot.engine.protocol import Chunk, Load
+from parrot.engine.protocol import CacheNews, Chunk, Load
 from parrot.engine.speech import Speech, speak
 from parrot.engine.toy_tokenizer import ToyTokenizer
 from parrot.errors import ContextTooLong, EngineError
@@ -118,6 +118,12 @@ class SimulatedEngine:
         if self._clock is not None and self._clock.done():
             raise EngineError("The simulated engine has stopped.")
         return Load(running=len(self._running) + len(self._waiting), kv_used=self._blocks.used / self._blocks.capacity)
+
+    def cache_news(self) -> CacheNews:
+        return self._blocks.changes.take()
+
+    def holds(self, block: int) -> bool:
+        return block in self._blocks
 
     async def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
         """See `Engine.generate`."""

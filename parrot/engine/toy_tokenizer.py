@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 
 from parrot.engine.protocol import Turn
 from parrot.errors import EngineError
@@ -24,6 +25,11 @@ class ToyTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         return array(_ID, tokens).tobytes().replace(_BLANK, b"").decode("utf-8", "replace")
+
+    def ends(self, text: str) -> list[int]:
+        raw = text.encode()
+        begun = [*accumulate(int(byte & 0xC0 != 0x80) for byte in raw)]  # characters; all their bytes but the first look like this
+        return begun[3::4] + begun[-1:] * (len(raw) % 4 > 0)
 
     def start(self, empty: bool) -> list[int]:
         return [0] if empty else []

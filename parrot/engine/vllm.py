@@ -18,7 +18,9 @@ from typing import Any
 from parrot.config import Settings
 from parrot.engine.contexts import ContextTable
 from parrot.engine.model import prepare
-from parrot.engine.protocol import Chunk, Load, Turn
+from parrot.engine.protocol import CacheNews, Chunk, Load, Turn
+from parrot.engine.vllm_blocks import VllmBlocks
+from parrot.engine.vllm_events import VllmEvents
 from parrot.errors import BadSampling, ConfigurationError, ContextTooLong, EngineError
 from parrot.sampling import SamplingConfig
 from parrot.wire.to_core import Capacity
@@ -50,6 +52,12 @@ class HuggingFaceTokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
+    def ends(self, text: str) -> list[int]:
+        if not self._tokenizer.is_fast:
+            return []
+        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+        return [end for _, end in encoded["offset_mapping"]]
+
     def start(self, empty: bool) -> list[int]:
         begin = self._tokenizer.bos_token_id
         if begin is not None and self._tokenizer.encode("a")[0] == begin:
@@ -80,6 +88,7 @@ class VllmEngine:
         # Loads and stops the engine. Its processes die with the thread that started them, so that one is kept.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         self._llm: Any = None
+        self._events: VllmEvents | None = None
 
     @property
     def model(self) -> str:
@@ -98,6 +107,8 @@ class VllmEngine:
 
     async def stop(self) -> None:
         llm = await asyncio.get_running_loop().run_in_executor(self._thread, self._shut_down)
+        if self._events is not None:
+            self._events.close()  # here, where it is read
         if llm is not None:
             from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -114,6 +125,14 @@ class VllmEngine:
         self._living()
         used = self._contexts.size + sum(self._generated.values())
         return Load(running=len(self._generated), kv_used=min(1.0, used / self._capacity.kv_tokens))
+
+    def cache_news(self) -> CacheNews:
+        for number, events in self._events.batches() if self._events is not None else ():
+            self._blocks.hear(number, events)
+        return self._blocks.changes.take()
+
+    def holds(self, block: int) -> bool:
+        return block in self._blocks
 
     async def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
         from vllm.exceptions import VLLMClientError, VLLMError
@@ -166,11 +185,14 @@ class VllmEngine:
         from transformers import AutoTokenizer
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        self._events = VllmEvents()
         try:
-            arguments = _arguments(self._settings, model)
+            arguments = replace(_arguments(self._settings, model), kv_events_config=self._events.config())
             self._tokenizer = HuggingFaceTokenizer(AutoTokenizer.from_pretrained(model))
             self._llm = AsyncLLM.from_engine_args(arguments)
+            self._events.connect()
         except Exception as error:
+            self._events.close()
             raise ConfigurationError(f"vLLM cannot serve the model {self.model}: {error}") from error
         cache = self._llm.vllm_config.cache_config
         self._capacity = Capacity(
@@ -179,6 +201,7 @@ class VllmEngine:
             context_tokens=self._llm.vllm_config.model_config.max_model_len,
             block_tokens=cache.block_size,
         )
+        self._blocks = VllmBlocks(cache.block_size)
 
     def _shut_down(self) -> Any:
         llm, self._llm = self._llm, None

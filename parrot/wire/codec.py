@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from parrot.errors import LimitExceeded, MessageError, VersionError
 
-VERSION = 1
+VERSION = 2
 UNDERSTOOD = frozenset(str(version).encode() for version in (VERSION - 1, VERSION) if version > 0)  # so that upgrades can roll
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # of a body
 MAX_TEXT_BYTES = 8 * 1024 * 1024  # of one value or constant, in UTF-8

@@ -17,10 +17,15 @@ Label = Annotated[str, Field(max_length=4096)]  # what is only shown or compared
 Reason = Annotated[str, AfterValidator(lambda text: text[:4096])]  # goes to every descendant: shortened, never refused
 Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]  # seconds since the epoch, up to the last second that a calendar has
 Count = Annotated[int, Field(ge=0, lt=2**53)]
+Digest = Annotated[int, Field(ge=0, lt=2**53)]  # of some text; a number that JSON keeps everywhere
 Seconds = Annotated[float, Field(ge=0, lt=2**53)]
 Text = Annotated[str, Field(max_length=MAX_TEXT_BYTES)]
 Chat = Literal["auto", "off"]
 """`auto`: an instruct model sees the prompt through its chat template; `off`: the prompt is plain text."""
+
+
+MAX_BLOCKS = 4096  # digests of one text: those of the largest that is allowed
+MAX_REPORTED = 100_000  # beginnings in one report of an engine
 
 
 # Tasks: written by apps ------------------------------------------------------------------------
@@ -64,11 +69,16 @@ class SetVariable(Message):
 
 
 class Argument(Message):
-    """What fills an input slot: a variable, or a constant given in place or by content hash. Exactly one is set."""
+    """What fills an input slot: a variable, or a constant given in place or by content hash. Exactly one of the three is set.
+
+    Attributes:
+        blocks: of a constant given by hash: `block_digests` of its text, so that texts that begin alike are known to.
+    """
 
     variable: Id | None = None
     text: Text | None = None
     hash: Id | None = None
+    blocks: list[Digest] = Field(default_factory=list, max_length=MAX_BLOCKS)
 
 
 class Output(Message):
@@ -101,11 +111,16 @@ class SubmitCall(Message):
 
 
 class WantVariable(Message):
-    """Somebody asks for a variable, with the performance criterion that the answer should be optimised for."""
+    """Somebody asks for a variable, with the performance criterion that the answer should be optimised for.
+
+    Attributes:
+        deadline: of the criterion `deadline`: until when it is of use, in seconds since the epoch.
+    """
 
     session: Id
     variable: Id
     criterion: Criterion
+    deadline: Moment | None = None
 
 
 class CancelVariable(Message):
@@ -176,6 +191,23 @@ class EngineBeat(Message):
     draining: bool = False
 
 
+class EngineHolds(Message):
+    """What changed in an engine's KV cache, in the names that ServeCore gave to the beginnings of prompts (`Job.marks`).
+
+    Attributes:
+        sequence: grows by one with each report of an engine, from 1: one that is missing shows.
+        whole: not a change but all that it holds.
+        stored: beginnings that it holds now, with the tokens of them that it would not have to compute.
+        removed: beginnings that it holds no more.
+    """
+
+    engine: Id
+    sequence: Count
+    whole: bool = False
+    stored: list[tuple[Digest, Count]] = Field(default_factory=list, max_length=MAX_REPORTED)
+    removed: list[Digest] = Field(default_factory=list, max_length=MAX_REPORTED)
+
+
 class EngineDown(Message):
     """An engine takes no more jobs and leaves.
 
@@ -197,6 +229,7 @@ class Usage(Message):
         tokens_out: generated tokens.
         first_token_seconds: from the start on the engine to the first token.
         seconds: from the start on the engine to the last token.
+        running: generations in the engine's batch, this one too, on average over that time; 0 if it was not measured.
     """
 
     tokens_in: Count = 0
@@ -204,6 +237,7 @@ class Usage(Message):
     tokens_out: Count = 0
     first_token_seconds: Seconds = 0.0
     seconds: Seconds = 0.0
+    running: Seconds = 0.0
 
 
 class GenerationDone(Message):
@@ -234,7 +268,7 @@ class GenerationReturned(Message):
 
 
 Task = OpenSession | CloseSession | DeclareVariable | SetVariable | SubmitCall | WantVariable | CancelVariable | CancelSession
-Event = EngineUp | EngineBeat | EngineDown | GenerationDone | GenerationFailed | GenerationReturned
+Event = EngineUp | EngineBeat | EngineHolds | EngineDown | GenerationDone | GenerationFailed | GenerationReturned
 
 tasks: Door[Task] = Door(OpenSession, CloseSession, DeclareVariable, SetVariable, SubmitCall, WantVariable, CancelVariable, CancelSession)
-events: Door[Event] = Door(EngineUp, EngineBeat, EngineDown, GenerationDone, GenerationFailed, GenerationReturned)
+events: Door[Event] = Door(EngineUp, EngineBeat, EngineHolds, EngineDown, GenerationDone, GenerationFailed, GenerationReturned)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import Door, Message
-from parrot.wire.to_core import Chat, Count, Id, Name
+from parrot.wire.to_core import Chat, Count, Digest, Id, Name
 
 _NAMED = re.compile(r"[A-Za-z0-9_.\-]{1,128}")  # as Id; a piece is a tuple, to be made fast
 
@@ -27,6 +27,20 @@ class Piece(NamedTuple):
     value: str
 
 
+class Mark(NamedTuple):
+    """A beginning of a prompt, under the name that ServeCore knows it by: equal beginnings have equal names.
+
+    Attributes:
+        piece: how many whole pieces it holds; the prompt's length plus one for the prompt with its output.
+        characters: how many characters of the piece after those it holds too.
+        name: what `EngineHolds` calls it.
+    """
+
+    piece: Count
+    characters: Count
+    name: Digest
+
+
 class Job(Message):
     """Fill the pieces, then generate one variable.
 
@@ -35,6 +49,7 @@ class Job(Message):
         attempt: which engine in turn was given this generation, from 1.
         prompt: everything before the output, in order; the whole chain of contexts.
         priority: lower first.
+        marks: beginnings of the prompt of which ServeCore wants to know whether the engine holds them, the shortest first.
     """
 
     variable: Id
@@ -47,6 +62,7 @@ class Job(Message):
     sampling: SamplingConfig = SamplingConfig()
     chat: Chat = "auto"
     priority: int = 0
+    marks: list[Mark] = Field(default_factory=list)
 
     @field_validator("prompt")
     @classmethod
@@ -64,6 +80,18 @@ class Cancel(Message):
     attempt: Count
 
 
-Order = Job | Cancel
+class Reorder(Message):
+    """The priority of an attempt has changed; one that has begun to come out goes on as it is."""
 
-jobs: Door[Order] = Door(Job, Cancel)
+    variable: Id
+    attempt: Count
+    priority: int
+
+
+class TellHoldings(Message):
+    """ServeCore has missed a report: tell all that the KV cache holds (`EngineHolds` with `whole`)."""
+
+
+Order = Job | Cancel | Reorder | TellHoldings
+
+jobs: Door[Order] = Door(Job, Cancel, Reorder, TellHoldings)

@@ -3,7 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
-from parrot.broker.directory import ArgumentEntry, Directory
+from parrot.broker.directory import ArgumentEntry, DecisionEntry, Directory
 from parrot.errors import SessionError
 from parrot.template import Segment
 from parrot.wire.keys import Keys
@@ -79,6 +79,81 @@ async def test_a_session_that_is_not_there_is_an_error(directory):
         await directory.find("gamma")
     with pytest.raises(SessionError, match="not there"):
         await directory.program("gamma")
+
+
+async def test_a_call_is_found_by_id_by_its_beginning_and_by_its_function(directory, redis):
+    await redis.rpush(KEYS.calls("beta-1"), "early", "late", "later")
+    for call, submitted in (
+        ("early", "2026-01-01T00:00:00.000Z"),
+        ("late", "2026-01-01T00:00:01.000Z"),
+        ("later", "2026-01-01T00:00:01.000Z"),
+    ):
+        await redis.hset(KEYS.call(call), mapping={"function": "combine", "submitted": submitted})
+    assert await directory.find_call("c2") == "c2"
+    assert await directory.find_call("ear") == "early"
+    assert await directory.find_call("late") == "late"  # the whole id, though another begins so
+    assert await directory.find_call("summarize") == "c1"
+    assert await directory.find_call("combine") == "later"  # the latest; of two at the same time, the one that came later
+
+
+async def test_the_latest_call_of_a_function_may_be_of_an_older_session(directory, redis):
+    await redis.rpush(KEYS.calls("beta-1"), "x1")
+    await redis.hset(KEYS.call("x1"), mapping={"function": "combine", "submitted": "2026-01-01T00:00:00.000Z"})
+    await redis.hset(KEYS.call("c2"), "submitted", "2026-01-01T00:00:09.000Z")
+    assert await directory.find_call("combine") == "c2"
+
+
+async def test_an_ambiguous_beginning_of_a_call_names_the_candidates(directory):
+    with pytest.raises(SessionError, match=r"2 calls begin with 'c': c2, c1\. Write more of the id"):
+        await directory.find_call("c")
+
+
+async def test_a_call_that_is_not_there_is_an_error(directory):
+    with pytest.raises(SessionError, match="No call has the id 'paint'"):
+        await directory.find_call("paint")
+    with pytest.raises(SessionError, match="not there"):
+        await directory.call("paint")
+
+
+async def test_a_call_shows_what_was_decided_for_it_with_the_variables_around_it(directory, redis):
+    request = SubmitCall(
+        session="alpha-1",
+        call="c3",
+        function="retell",
+        template=[
+            Segment("slot", "who"),
+            Segment("slot", "first"),
+            Segment("slot", "text"),
+            Segment("slot", "who"),
+            Segment("slot", "then"),
+        ],
+        arguments={"who": Argument(text="Ann"), "text": Argument(variable="v1")},
+        outputs={"then": Output(variable="c3.then"), "first": Output(variable="c3.first")},
+    )
+    decided = {
+        "objective": "group",
+        "group": "c9",
+        "slack": "-0.250",
+        "prefix_expected": "64",
+        "engine": "e-1",
+        "runner_up": "e-2",
+        "why": "least",
+    }
+    await redis.hset(KEYS.call("c3"), mapping={"session": "alpha-1", "request": request.model_dump_json(exclude_unset=True), **decided})
+    times = {"ready": "2026-01-01T00:00:00.000Z", "placed": "2026-01-01T00:00:01.000Z", "first_token": "0.125"}
+    await redis.hset(KEYS.variable("c3.first"), mapping=times)
+    record = await directory.call("c3")
+    assert record.call.session == "alpha-1"
+    assert record.call.needs == {"first": ["who"], "then": ["who", "first", "text"]}
+    assert record.call.decision == DecisionEntry("group", "c9", -0.25, 64, None, "e-1", "e-2", "least")
+    assert list(record.variables) == ["v1", "c3.first"]  # c3.then is not there
+    first = record.variables["c3.first"]
+    assert (first.ready, first.placed, first.first_token) == ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:01.000Z", 0.125)
+
+
+async def test_a_call_of_which_nothing_was_decided_says_so(directory):
+    record = await directory.call("c2")
+    assert (record.call.decision, record.call.needs, record.variables) == (DecisionEntry(), {}, {})
 
 
 async def test_engines_are_listed_by_name(directory, redis):

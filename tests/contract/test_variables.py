@@ -47,6 +47,13 @@ async def test_publication_writes_the_event_and_the_news_with_the_value(variable
     assert news.fields == {b"variable": b"a.x", b"state": b"ready"}
 
 
+async def test_publication_says_what_it_cost(variables: Variables, redis: Redis) -> None:
+    usage = Usage(tokens_in=30, tokens_cached=20, tokens_out=3, first_token_seconds=0.0123, seconds=1.5)
+    await variables.publish([replace(done(), event=GenerationDone(engine="e", variable="a.x", attempt=1, usage=usage))])
+    fields = ("tokens_in", "tokens_cached", "tokens_out", "first_token", "seconds")
+    assert await redis.hmget(KEYS.variable("a.x"), fields) == [b"30", b"20", b"3", b"0.012", b"1.500"]
+
+
 async def test_the_end_of_its_stream_comes_with_the_value_or_not_at_all(variables: Variables, redis: Redis) -> None:
     rest = Part(3, "lo", (70_000,), by="model tokenizer")
     assert await variables.publish([replace(done(attempt=2), rest=rest), replace(done(), rest=rest), done()]) == [False, True, False]

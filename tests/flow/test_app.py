@@ -204,6 +204,16 @@ async def test_the_criterion_of_a_get_is_told_to_servecore(cell: StandIn, redis_
     assert WantVariable(session=session.id, variable=said.id, criterion=P.THROUGHPUT) in cell.tasks
 
 
+async def test_a_deadline_is_told_to_servecore_as_a_moment(cell: StandIn, redis_url: str) -> None:
+    before = time.time()
+    async with P.AsyncSession(redis_url):
+        await echo("x").aget(P.Deadline(20))
+    (want,) = (task for task in cell.tasks if isinstance(task, WantVariable))
+    assert want.criterion == P.Criterion.DEADLINE
+    assert want.deadline is not None
+    assert before + 20 <= want.deadline <= time.time() + 20
+
+
 async def test_many_sessions_at_once_keep_apart(cell: StandIn, redis_url: str) -> None:
     async def program(number: int) -> str:
         async with P.AsyncSession(redis_url):

@@ -150,6 +150,18 @@ def test_a_developer_starts_everything_runs_a_program_looks_at_it_and_ends_it_al
     assert "explain#1 done" in tree
     assert "text ← explain#1.explanation" in tree
 
+    told = dev.parrot("show", "--why", "title").stdout
+    assert told.startswith("title done · title-"), told
+    assert all(step in told for step in ("submitted", "placed", "started", "first token", "done")), told
+    call = shown["calls"][1]["id"]
+    life = json.loads(dev.parrot("show", "--why", call[:-3], "--json").stdout)
+    assert life["call"]["id"] == call
+    assert life["timelines"]["title"]["steps"][-1]["name"] == "done"
+    assert life["timelines"]["title"]["waits_for"] == []
+    nobody = dev.parrot("show", "--why", "nobody")
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1)
+    assert "No call has the id 'nobody'" in nobody.stderr
+
     command = ("redis", "HMGET", f"parrot:{{main}}:session:{session['id']}", "name", "nothing")
     dev.environment["PATH"] = ""  # no redis-cli
     assert dev.parrot(*command).stdout == '1) "cli test"\n2) (nil)\n'

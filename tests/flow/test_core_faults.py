@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 from parrot.broker.streams import append
 from parrot.broker.variables import Variables
 from parrot.config import load
+from parrot.core.cell import Cell
 from parrot.core.loop import serve
-from parrot.core.machine import Machine
+from parrot.core.machine import RULES, Machine
 from parrot.template import Segment
 from parrot.wire.keys import Keys
 from parrot.wire.to_core import DeclareVariable, OpenSession, Output, SubmitCall
@@ -29,14 +30,14 @@ def call(name: str) -> SubmitCall:
 async def test_a_message_that_servecore_fails_to_handle_is_put_aside_and_its_neighbours_are_handled_once(
     redis_url: str, real_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = Machine._submit_call
+    rule = RULES[SubmitCall]
 
-    def faulty(machine: Machine, request: SubmitCall) -> None:
-        rule(machine, request)
+    def faulty(cell: Cell, request: SubmitCall) -> None:
+        rule(cell, request)
         if request.call == "culprit":
             raise RuntimeError("half-way through")
 
-    monkeypatch.setattr(Machine, "_submit_call", faulty)
+    monkeypatch.setitem(RULES, SubmitCall, faulty)
     messages = [OpenSession(session="s", name="s"), call("before"), call("culprit"), call("after")]
     await append(real_redis, KEYS.tasks, messages)
     core = asyncio.create_task(serve(load(redis_url=redis_url)))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,58 +19,14 @@ from redis.asyncio import Redis
 
 from parrot.broker.embedded import EmbeddedServer
 from parrot.cli.worker import CELERY_WORKER
-from parrot.config import load
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Job, Piece
 from tests.flow.waiting import until
+from tests.flow.worker_processes import NODE, ROOT, Flower, environment, flower, flower_url, inspect, process, worker
 
 KEYS = Keys("main")
-ROOT = Path(__file__).parents[2]
-NODE = re.compile(r"^sim-0@")
-
-
-class Process:
-    """A process with its log."""
-
-    def __init__(self, argv: list[str], environment: Mapping[str, str], log: Path) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output)
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    async def ended(self, timeout: float = 30) -> int:
-        """Its exit status, once it has one."""
-        return await asyncio.to_thread(self._process.wait, timeout)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-@contextmanager
-def process(argv: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Process]:
-    """A process that does not outlive the test; its log is shown if the test fails."""
-    started = Process(argv, environment, log)
-    try:
-        yield started
-    finally:
-        started.kill()
-        print(log.read_text())
-
-
-def environment(redis_url: str, **settings: str) -> dict[str, str]:
-    chosen = {"redis_url": redis_url, "engine": "simulated", "engine_name": "sim-0", "simulated_speed": "20", "beat_seconds": "0.2"}
-    return {f"PARROT_{name.upper()}": value for name, value in (chosen | settings).items()}
-
-
-@contextmanager
-def worker(redis_url: str, log: Path, **settings: str) -> Iterator[Process]:
-    with process([sys.executable, *CELERY_WORKER], environment(redis_url, **settings), log) as started:
-        yield started
 
 
 class Core:
@@ -119,19 +72,6 @@ class Core:
             return await self.state(variable) == state
 
         await until(is_so)
-
-
-async def inspect(redis_url: str, command: str, **settings: str) -> Any:
-    """What the one worker answers to `celery inspect`."""
-    argv = [sys.executable, "-m", "celery", "-A", "workers.engine", "inspect", command, "--json", "--timeout", "5"]
-    asked = await asyncio.create_subprocess_exec(
-        *argv, cwd=ROOT, env={**os.environ, **environment(redis_url, **settings)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    out, err = await asked.communicate()
-    assert asked.returncode == 0, err.decode()
-    ((node, answer),) = json.loads(out).items()
-    assert NODE.match(node)
-    return answer
 
 
 @pytest.fixture
@@ -288,11 +228,8 @@ async def test_an_engine_that_was_given_up_comes_back_under_a_new_id(core: Core,
 
 
 async def test_flower_shows_the_worker_and_each_generation_as_a_task(core: Core, redis_url: str, tmp_path: Path) -> None:
-    broker = {"CELERY_BROKER_URL": load(redis_url=redis_url).celery_broker, "FLOWER_BASIC_AUTH": "me:secret"}
-    config = ROOT / "broker_configs" / "flowerconfig.py"
-    argv = [sys.executable, "-m", "celery", "flower", f"--conf={config}", "--address=127.0.0.1", "--port=0"]
-    with process(argv, broker, tmp_path / "flower.log") as flower, worker(redis_url, tmp_path / "worker.log") as process_:
-        ask = Flower(await flower_url(flower.log))
+    with flower(redis_url, tmp_path / "flower.log") as shown, worker(redis_url, tmp_path / "worker.log") as process_:
+        ask = Flower(await flower_url(shown.log))
         await core.until_up()
         await until(lambda: ask.workers(), 20)
         variables = [await core.place() for _ in range(3)]
@@ -333,39 +270,3 @@ def test_flower_does_not_start_without_a_password(tmp_path: Path) -> None:
         refused = subprocess.run(argv, env=clean | given, capture_output=True, text=True, check=False)
         assert refused.returncode == 1
         assert "Set FLOWER_BASIC_AUTH" in refused.stderr
-
-
-async def flower_url(log: Path) -> str:
-    """Where Flower listens, once it says so."""
-
-    async def said() -> list[str]:
-        return re.findall(r"Visit me at (http://[\d.:]+)", await asyncio.to_thread(log.read_text))
-
-    await until(said, 30)
-    return (await said())[0]
-
-
-class Flower:
-    """Flower's API, as somebody with the password."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    async def tasks(self) -> dict[str, Any]:
-        found: dict[str, Any] = await self._ask("/api/tasks?taskname=parrot.generate")
-        return found
-
-    async def workers(self) -> list[str]:
-        """The workers that are online."""
-        found: dict[str, bool] = await self._ask("/api/workers?status=1")
-        return [name for name, online in found.items() if online and NODE.match(name)]
-
-    async def _ask(self, path: str) -> Any:
-        token = base64.b64encode(b"me:secret").decode()
-        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Basic {token}"})
-
-        def answer() -> Any:
-            with urllib.request.urlopen(request, timeout=10) as reply:
-                return json.loads(reply.read())
-
-        return await asyncio.to_thread(answer)

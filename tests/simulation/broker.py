@@ -10,7 +10,7 @@ from typing import Any
 from parrot.broker.audit import Holdings
 from parrot.broker.heartbeat import JOBS_LIFE
 from parrot.broker.ledger import Lead, Snapshot
-from parrot.core.machine import Batch
+from parrot.core.batch import Batch
 from parrot.wire.states import CallState
 from parrot.wire.to_core import GenerationDone
 from parrot.wire.to_engine import Job, Order

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from parrot.core.batch import Batch
 from parrot.core.check import check_machine
-from parrot.core.machine import Batch, Limits, Machine
+from parrot.core.limits import Limits
+from parrot.core.machine import Machine
 from parrot.core.recovery import rebuild
 from parrot.wire.to_engine import Order
 from tests.simulation.broker import Broker

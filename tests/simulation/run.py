@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from parrot.broker.heartbeat import JOBS_LIFE
 from parrot.core.check import check, check_machine
-from parrot.core.machine import MAX_DEATHS, Limits
+from parrot.core.engine_rules import MAX_DEATHS
+from parrot.core.limits import Limits
 from tests.simulation.broker import Broker
 from tests.simulation.engine import Engine, Log
 from tests.simulation.faults import Faults

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from parrot.core.machine import Batch
+from parrot.core.batch import Batch
 from tests.simulation.broker import Broker
 from tests.simulation.run import Run, broken_promise
 from tests.simulation.world import World

@@ -9,6 +9,8 @@ import pytest
 import parrot as P
 from parrot.broker.texts import LONG
 from parrot.template import Segment
+from parrot.wire.codec import encode
+from parrot.wire.digests import BLOCK_CHARACTERS, block_digests
 from parrot.wire.keys import content_hash
 from parrot.wire.to_core import Argument, SubmitCall
 
@@ -109,6 +111,22 @@ async def test_long_constant_texts_travel_by_their_hash(session: FakeAsyncSessio
     assert by_value.template[0] == Segment("hash", content_hash(long))
     assert in_place.arguments["text"].hash is None
     assert session.fake.texts == {content_hash(long): long}
+
+
+async def test_long_texts_travel_with_the_names_of_their_beginnings(session: FakeAsyncSession) -> None:
+    """So ServeCore, which never sees the texts, sees how far two of them begin alike."""
+    system = "s" * 2 * BLOCK_CHARACTERS
+    echo(f"{system} one" + "x" * BLOCK_CHARACTERS, session=session)
+    echo(f"{system} two" + "x" * BLOCK_CHARACTERS, session=session)
+    one, two = (call.arguments["text"].blocks for call in session.fake.all(SubmitCall))
+    assert len(one) == len(two) == 3
+    assert one[:2] == two[:2] == block_digests(system)
+    assert one[2] != two[2]
+
+
+async def test_a_text_that_is_shorter_than_a_block_says_nothing_of_blocks(session: FakeAsyncSession) -> None:
+    echo("x" * LONG, session=session)
+    assert '"blocks"' not in str(encode(only_call(session))["body"])
 
 
 async def test_the_sessions_model_serves_functions_that_name_none() -> None:

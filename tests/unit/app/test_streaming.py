@@ -114,7 +114,25 @@ async def test_whoever_reads_says_once_what_for(session: FakeAsyncSession, said:
     await anext(aiter(other.stream(criteria=None)))
     session.fake.standings[said.id] = Outcome(READY, "a")
     await read(said, from_=1)
-    assert [(want.variable, want.criterion) for want in session.fake.all(WantVariable)] == [(said.id, P.LATENCY)] * 2
+    assert [(want.variable, want.criterion) for want in session.fake.all(WantVariable)] == [(said.id, P.TTFT)] * 2
+
+
+async def test_whoever_reads_may_want_something_else(session: FakeAsyncSession, said: P.Variable) -> None:
+    session.fake.streams[said.id] = parts("a")
+    for criteria in (P.TPOT, "latency", P.Deadline(5)):
+        await anext(aiter(said.stream(criteria=criteria)))
+    wants = session.fake.all(WantVariable)
+    assert [want.criterion for want in wants] == [P.TPOT, P.LATENCY, P.Criterion.DEADLINE]
+    assert [want.deadline is None for want in wants] == [True, True, False]
+
+
+def test_a_synchronous_reader_says_what_for_too() -> None:
+    with FakeSession() as session:
+        said = echo("hello")
+        session.fake.streams[said.id] = parts("a")
+        for stream in (said.stream(), said.stream(criteria=P.Deadline(5))):
+            next(iter(stream))
+        assert [want.criterion for want in session.fake.all(WantVariable)] == [P.TTFT, P.Criterion.DEADLINE]
 
 
 async def test_a_timeout_says_where_to_go_on(session: FakeAsyncSession, said: P.Variable) -> None:

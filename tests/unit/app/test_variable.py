@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 
 import pytest
 
 import parrot as P
 from parrot.broker.variables import Outcome
+from parrot.wire.codec import encode
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import DeclareVariable, SetVariable, WantVariable
 
@@ -101,9 +104,46 @@ async def test_whoever_waits_says_what_for(session: FakeAsyncSession) -> None:
     for variable in (said, other, quiet):
         session.fake.standings[variable.id] = Outcome(READY, "x")
     await said
-    await other.aget(criteria="throughput")
+    await other.aget(criteria=P.THROUGHPUT)
     await quiet.aget(criteria=None)
     assert [(want.variable, want.criterion) for want in session.fake.all(WantVariable)] == [(said.id, P.LATENCY), (other.id, P.THROUGHPUT)]
+
+
+@pytest.mark.parametrize("criterion", [P.LATENCY, P.TTFT, P.TPOT, P.THROUGHPUT])
+async def test_a_criterion_may_be_said_by_its_name(session: FakeAsyncSession, criterion: P.Criterion) -> None:
+    said = echo("hello", session=session)
+    for words in (criterion, str(criterion.value)):
+        with pytest.raises(P.GetTimeout):
+            await said.aget(criteria=words, timeout=0)
+    assert [want.criterion for want in session.fake.all(WantVariable)] == [criterion] * 2
+
+
+async def test_a_deadline_is_wanted_as_a_moment(session: FakeAsyncSession) -> None:
+    said = echo("hello", session=session)
+    session.fake.standings[said.id] = Outcome(READY, "x")
+    before = time.time()
+    await said.aget(criteria=P.Deadline(20))
+    (want,) = session.fake.all(WantVariable)
+    assert (want.variable, want.criterion) == (said.id, P.Criterion.DEADLINE)
+    assert want.deadline is not None
+    assert before + 20 <= want.deadline <= time.time() + 20
+
+
+async def test_only_a_deadline_brings_a_moment(session: FakeAsyncSession) -> None:
+    """An older ServeCore, during an upgrade, refuses fields that it does not know."""
+    said = echo("hello", session=session)
+    session.fake.standings[said.id] = Outcome(READY, "x")
+    await said
+    (want,) = session.fake.all(WantVariable)
+    assert "deadline" not in str(encode(want)["body"])
+
+
+async def test_what_was_asked_can_be_raised_and_lowered_at_any_time(session: FakeAsyncSession) -> None:
+    said = echo("hello", session=session)
+    for criteria in (P.THROUGHPUT, P.LATENCY, P.THROUGHPUT):
+        with pytest.raises(P.GetTimeout):
+            await said.aget(criteria, timeout=0)
+    assert [want.criterion for want in session.fake.all(WantVariable)] == [P.THROUGHPUT, P.LATENCY, P.THROUGHPUT]
 
 
 async def test_a_value_that_is_known_is_not_asked_for_again(session: FakeAsyncSession) -> None:
@@ -149,8 +189,28 @@ async def test_a_value_that_is_there_is_got_even_without_time(session: FakeAsync
 
 
 async def test_an_unknown_criterion_is_refused(session: FakeAsyncSession) -> None:
-    with pytest.raises(P.CallError, match=r"criteria='speed' is not known. Write P\.LATENCY, P\.THROUGHPUT or None"):
-        await echo("hello", session=session).aget(criteria="speed")
+    for criteria in ("speed", 3, P.Deadline):
+        with pytest.raises(P.CallError, match=r"criteria=.* is not known. Write P\.LATENCY, .*, P\.Deadline\(seconds\) or None"):
+            await echo("hello", session=session).aget(criteria=criteria)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("criteria", ["deadline", P.Criterion.DEADLINE])
+async def test_a_deadline_without_a_time_is_refused(session: FakeAsyncSession, criteria: str) -> None:
+    said = echo("hello", session=session)
+    with pytest.raises(P.CallError, match=r"lacks the time\. Write P\.Deadline\(20\)"):
+        await said.aget(criteria=criteria)
+    with pytest.raises(P.CallError, match=r"Write P\.Deadline\(20\)"):
+        said.stream(criteria=criteria)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, None, "20", True])
+async def test_a_deadline_that_is_no_time_to_come_is_refused_at_the_door(session: FakeAsyncSession, seconds: float) -> None:
+    said = echo("hello", session=session)
+    with pytest.raises(P.CallError, match=r"P\.Deadline\(.*\) cannot be met\. Write how many seconds from now"):
+        await said.aget(criteria=P.Deadline(seconds))
+    with pytest.raises(P.CallError, match="cannot be met"):
+        said.stream(criteria=P.Deadline(seconds))
+    assert session.fake.all(WantVariable) == []
 
 
 async def test_a_variable_whose_call_redis_did_not_take_raises(session: FakeAsyncSession) -> None:
@@ -174,6 +234,16 @@ def test_get_waits_in_a_synchronous_session() -> None:
         session.fake.standings[said.id] = Outcome(READY, "hello!")
         assert said.get() == "hello!"
         assert [want.criterion for want in session.fake.all(WantVariable)] == [P.LATENCY]
+
+
+def test_get_takes_a_deadline_in_a_synchronous_session() -> None:
+    with FakeSession() as session:
+        said = echo("hello")
+        with pytest.raises(P.CallError, match=r"P\.Deadline\(0\) cannot be met"):
+            said.get(P.Deadline(0))
+        session.fake.standings[said.id] = Outcome(READY, "hello!")
+        assert said.get(P.Deadline(5)) == "hello!"
+        assert [want.criterion for want in session.fake.all(WantVariable)] == [P.Criterion.DEADLINE]
 
 
 def test_get_still_works_after_the_block() -> None:

@@ -6,16 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from bench.chaos_history import Call, Fault, History, Part, disordered, lost, quantile, recoveries, report, single, twice
+from bench.chaos_history import History, disordered, lost, quantile, recoveries, report, single, twice
+from bench.chaos_records import Call, Error, Fault, Part
 
 CALL = Call("c", "s", ("c.x", "c.y"))
 GOOD = History(
     calls=[CALL],
     states={"c.x": "ready", "c.y": "ready"},
+    errors={},
     events=["c.x", "c.y"],
     news=["c.y", "c.x"],
     streams={"c.x": [Part(1, "a"), Part(2, "b")]},
     values={"c.x": "ab"},
+    lives=[],
+    sent=frozenset(),
     faults=[Fault("kill", "worker", "worker-0", 1.0, "3 generations", 3.5)],
     orphans=[],
     findings=[],
@@ -68,9 +72,16 @@ def test_a_fault_whose_end_nobody_saw_reaches_as_far_as_a_recovery_may_take() ->
     assert single([unseen, near, far], 4.0) == ([far], [unseen, near])
 
 
+def test_a_fault_lasts_until_the_suspects_that_it_hit_go_on_and_these_are_reported_apart() -> None:
+    long = Fault("kill", "worker", "a", 0, "", 2.5, suspects_recovered=6.0)
+    near, far = Fault("kill", "core", "b", 5, "", 5.5), Fault("kill", "core", "c", 9, "", 9.5)
+    assert single([long, near, far], 4.0) == ([far], [long, near])
+    figures = report(replace(GOOD, faults=[long, far]))
+    assert (figures["recovery_single"]["max"], figures["recovery_suspects"]["max"], figures["violations"]) == (2.5, 6.0, [])
+
+
 def test_quantiles_are_of_what_was_seen() -> None:
-    faults = [Fault("kill", "worker", "a", 0, "", float(end)) for end in range(1, 101)]
-    found = recoveries([*faults, Fault("kill", "worker", "b", 0)])
+    found = recoveries([*(float(seconds) for seconds in range(1, 101)), None])
     assert (found.faults, found.unseen, found.p50, found.p99, found.max) == (101, 1, 50.0, 99.0, 100.0)
     assert quantile([], 0.5) == 0.0
 
@@ -84,6 +95,7 @@ def test_quantiles_are_of_what_was_seen() -> None:
         ({"streams": {"c.x": [Part(2, "a")]}}, "out of order"),
         ({"faults": [Fault("kill", "core", "core-0", 1.0, "", 6.0)]}, "took 5.00 s; 4 s are allowed"),
         ({"faults": [Fault("stop", "core", "core-0", 1.0)]}, "was not seen to end"),
+        ({"errors": {"c.x": Error("engine", "Broke.")}}, "must not have failed (engine): Broke."),
         ({"orphans": ["12 python"]}, "outlived the run"),
         ({"findings": ["A key is left."]}, "A key is left."),
     ],

@@ -31,6 +31,12 @@ def test_every_help_teaches_with_an_example(monkeypatch, capsys, command):
     assert "Example" in out
 
 
+def test_a_session_and_a_call_are_not_shown_at_once(monkeypatch, capsys):
+    status, _, error = said(monkeypatch, capsys, "show", "a session", "--why", "summarize")
+    assert status == 2
+    assert "not both" in error
+
+
 def test_an_unknown_command_is_an_error_with_status_2(monkeypatch, capsys):
     status, _, error = said(monkeypatch, capsys, "fly")
     assert status == 2

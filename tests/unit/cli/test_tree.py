@@ -1,12 +1,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from rich.console import Console
 
-from parrot.broker.directory import ArgumentEntry, CallEntry, Program, SessionEntry, VariableEntry
+from parrot.broker.directory import ArgumentEntry, CallEntry, DecisionEntry, Program, SessionEntry, VariableEntry
 from parrot.cli.live import table
 from parrot.cli.tree import tree
-from parrot.cli.words import age
+from parrot.cli.words import age, duration
 
 SESSION = SessionEntry(
     id="s-1", name="my [program]", tenant="default", labels={"run": "7"}, state="closed", opened="", closed="", calls=2, done=1, failed=1
@@ -20,9 +21,11 @@ VARIABLE = VariableEntry(
     function="summarize",
     engine="cpu-0-x",
     attempt=1,
+    ready="",
     placed="",
     started="",
     ended="",
+    first_token=0.2,
     seconds=1.5,
     tokens_in=320,
     tokens_cached=64,
@@ -41,6 +44,7 @@ FAILED = replace(
 CALLS = [
     CallEntry(
         id="c-1",
+        session="s-1",
         function="summarize",
         state="done",
         submitted="",
@@ -48,10 +52,13 @@ CALLS = [
         model="",
         arguments={"text": ArgumentEntry(text="Long text. " * 40), "so_far": ArgumentEntry(variable="v-0")},
         outputs={"summary": "v-1"},
+        needs={"summary": ["text", "so_far"]},
+        decision=DecisionEntry(objective="latency"),
         error="",
     ),
     CallEntry(
         id="c-2",
+        session="s-1",
         function="combine",
         state="failed",
         submitted="",
@@ -59,6 +66,8 @@ CALLS = [
         model="",
         arguments={"one": ArgumentEntry(variable="v-1"), "two": ArgumentEntry(hash="abc123")},
         outputs={"summary": "v-2"},
+        needs={"summary": ["one", "two"]},
+        decision=DecisionEntry(),
         error="",
     ),
 ]
@@ -77,6 +86,12 @@ def test_a_tree_says_what_a_call_made_and_at_what_cost():
     assert "summarize#1 done" in text
     assert "summary → ready · cpu-0-x · 1.50 s · 320 tokens in, 64 cached, 45 out" in text
     assert "“A short summary.”" in text
+
+
+def test_a_tree_says_what_a_call_was_optimised_for_where_that_is_known():
+    text = rendered(tree(PROGRAM, 120))
+    assert "summarize#1 done · latency\n" in text
+    assert "combine#2 failed\n" in text
 
 
 def test_a_tree_says_where_inputs_come_from():
@@ -117,6 +132,23 @@ def test_the_live_table_counts_the_seconds_of_what_is_in_work():
     text = rendered(table([Program(SESSION, CALLS, [running])], datetime(2026, 1, 1, 0, 0, 4, tzinfo=UTC)))
     assert "generating" in text
     assert "4.0" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 ms"),
+        (0.0124, "12 ms"),
+        (0.9996, "1.00 s"),
+        (1.377, "1.38 s"),
+        (99, "99.00 s"),
+        (250, "4.2 min"),
+        (10_800, "3.0 h"),
+        (-0.003, "-3 ms"),
+    ],
+)
+def test_a_duration_has_three_digits_or_so(seconds, said):
+    assert duration(seconds) == said
 
 
 def test_an_age_is_told_in_its_largest_unit():

@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 from parrot.broker.ledger import Lead, Snapshot
-from parrot.core.machine import Batch, Limits, Machine
+from parrot.core.batch import Batch
+from parrot.core.limits import Limits
+from parrot.core.machine import Machine
 from parrot.core.recovery import rebuild
 from parrot.sampling import SamplingConfig
 from parrot.template import parse

@@ -136,7 +136,7 @@ def misjudge(cell: Cell) -> None:
 def forget_queue(cell: Cell) -> None:
     generation = cell.machine.graph.variables["queued.x"].producer
     assert generation is not None
-    cell.machine.fleet._backlog._queues.clear()
+    cell.machine.fleet.policy._backlog._waiting.clear()  # type: ignore[attr-defined]
 
 
 MACHINE_BREAKS: list[tuple[str, Callable[[Cell], object]]] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parrot.core.machine import Limits
+from parrot.core.limits import Limits
 from parrot.wire.to_core import EngineBeat
 from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session, text

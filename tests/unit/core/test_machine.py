@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from parrot.core.machine import MAX_ERRORS, Limits
+from parrot.core.generation_rules import MAX_ERRORS
+from parrot.core.limits import Limits
 from parrot.criteria import LATENCY
 from parrot.wire.to_core import (
     Argument,
@@ -32,7 +33,7 @@ def test_a_call_without_inputs_is_placed_at_once(cell: Cell) -> None:
     assert (job.variable, job.attempt, job.prompt) == ("a.x", 1, [("text", "Say something: ")])
     assert cell.call("a")["state"] == "placed"
     assert cell.variable("a.x")["engine"] == "e1"
-    assert cell.variable("a.x")["why"] == "e1 runs 0 of 8, the only engine for m"
+    assert cell.variable("a.x")["why"].startswith("e1 should have it done in ")
 
 
 def test_a_call_waits_until_its_input_is_published(cell: Cell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parrot.core.machine import MAX_DEATHS
+from parrot.core.engine_rules import MAX_DEATHS
 from parrot.wire.to_core import EngineBeat, EngineDown
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
 

@@ -27,11 +27,11 @@ def test_pieces_become_what_the_prompt_builder_takes() -> None:
     contents.put(A, Value("four", (1, 2), "toy", "other"))
     fetched: dict[Piece, Content] = {B: Value("earlier", (3,), "toy", "c"), LONG: "a long text"}
     assert contents.resolve(job(Piece("role", "user"), Piece("text", "t"), A, B, LONG), fetched) == [
-        ResolvedPiece("role", "user"),
-        ResolvedPiece("constant", "t"),
-        ResolvedPiece("value", "four", (1, 2), "toy", generated=False),
-        ResolvedPiece("value", "earlier", (3,), "toy", generated=True),
-        ResolvedPiece("constant", "a long text"),
+        ResolvedPiece("role", "user", number=0),
+        ResolvedPiece("constant", "t", number=1),
+        ResolvedPiece("value", "four", (1, 2), "toy", generated=False, number=2),
+        ResolvedPiece("value", "earlier", (3,), "toy", generated=True, number=3),
+        ResolvedPiece("constant", "a long text", number=4),
     ]
 
 

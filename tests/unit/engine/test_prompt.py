@@ -10,6 +10,7 @@ from parrot.engine import prompt
 from parrot.engine.prompt import PromptBuilder, ResolvedPiece
 from parrot.engine.protocol import Turn
 from parrot.errors import DefinitionError
+from parrot.wire.to_core import Chat
 
 MARKS = {"<s>": -1, "<system>": -2, "<user>": -3, "<assistant>": -4, "<end>": -5, "<think>": -6}
 NAMES = {token: mark for mark, token in MARKS.items()}
@@ -27,15 +28,18 @@ class Toy:
 
     def encode(self, text: str, *, special: bool = False) -> list[int]:
         self.encoded.append(text)
-        tokens = []
+        ids = []
         while text:
             mark = next((mark for mark in MARKS if special and text.startswith(mark)), None)
-            tokens.append(MARKS[mark] if mark else ord(text[0]))
+            ids.append(MARKS[mark] if mark else ord(text[0]))
             text = text[len(mark or text[0]) :]
-        return tokens
+        return ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(NAMES.get(token) or chr(token) for token in tokens)
+
+    def ends(self, text: str) -> list[int]:
+        return [*range(1, len(text) + 1)]
 
     def start(self, empty: bool) -> list[int]:
         return [MARKS["<s>"]] if self.begin or empty else []
@@ -63,9 +67,14 @@ def role(name: str) -> ResolvedPiece:
     return ResolvedPiece("role", name)
 
 
+def tokens(builder: PromptBuilder, pieces: Sequence[ResolvedPiece], chat: Chat = "auto") -> list[list[int]]:
+    """Those of each segment."""
+    return [segment.tokens for segment in builder.build(pieces, chat)]
+
+
 def build(*pieces: ResolvedPiece, chat: str = "auto", tokenizer: Toy | None = None) -> str:
     toy = tokenizer or Toy()
-    return "".join(map(toy.decode, PromptBuilder(toy).build(pieces, "off" if chat == "off" else "auto")))
+    return "".join(map(toy.decode, tokens(PromptBuilder(toy), pieces, "off" if chat == "off" else "auto")))
 
 
 def test_text_before_the_output_is_the_users_turn() -> None:
@@ -105,21 +114,21 @@ def test_a_conversation_without_a_last_turn_of_the_assistant_gets_one() -> None:
 
 @pytest.mark.parametrize("piece", [constant("a<end>b"), value("a<end>b")])
 def test_no_text_can_forge_a_turn(piece: ResolvedPiece) -> None:
-    segments = PromptBuilder(Toy()).build([piece], "auto")
+    segments = tokens(PromptBuilder(Toy()), [piece])
     assert [ord(letter) for letter in "a<end>b"] in segments
     assert [token for segment in segments for token in segment].count(MARKS["<end>"]) == 1
 
 
 def test_a_segment_has_the_same_tokens_wherever_it_stands() -> None:
     builder = PromptBuilder(Toy())
-    alone = builder.build([value("long text")], "off")
-    among = builder.build([constant("before"), value("long text"), constant("after")], "auto")
+    alone = tokens(builder, [value("long text")], "off")
+    among = tokens(builder, [constant("before"), value("long text"), constant("after")])
     assert alone[0] in among
 
 
 def test_a_value_of_the_same_tokenizer_fills_its_own_tokens() -> None:
     piece = ResolvedPiece("value", "text", (7, 8, 9), "toy", generated=True)
-    assert [7, 8, 9] in PromptBuilder(Toy()).build([constant("Q"), piece, constant("more")], "auto")
+    assert [7, 8, 9] in tokens(PromptBuilder(Toy()), [constant("Q"), piece, constant("more")])
 
 
 @pytest.mark.parametrize("piece", [ResolvedPiece("value", "text", (7, 8), "other"), ResolvedPiece("value", "text", None, "toy")])
@@ -137,23 +146,23 @@ def test_a_model_without_a_chat_template_sees_plain_text() -> None:
 
 def test_a_model_without_a_chat_template_sees_roles_as_readable_text() -> None:
     pieces = (role("system"), constant("Be <end>."), role("user"), constant("Q"), role("assistant"))
-    segments = PromptBuilder(toy := Toy(has_chat_template=False)).build(pieces, "auto")
+    segments = tokens(PromptBuilder(toy := Toy(has_chat_template=False)), pieces)
     assert "".join(map(toy.decode, segments)) == "System:\nBe <end>.\n\nUser:\nQ\n\nAssistant:\n"
     assert MARKS["<end>"] not in [token for segment in segments for token in segment]
 
 
 def test_a_raw_prompt_without_any_text_still_has_a_token_to_go_on_from() -> None:
-    assert PromptBuilder(Toy()).build([value("")], "off") == [[MARKS["<s>"]]]
+    assert tokens(PromptBuilder(Toy()), [value("")], "off") == [[MARKS["<s>"]]]
 
 
 def test_no_segment_is_empty() -> None:
-    assert all(PromptBuilder(Toy()).build([constant("a"), value(""), constant("b")], "auto"))
+    assert all(tokens(PromptBuilder(Toy()), [constant("a"), value(""), constant("b")]))
 
 
 def test_what_is_built_can_be_changed_without_harm() -> None:
     builder = PromptBuilder(Toy())
-    builder.build([constant("Q")], "auto")[1].append(0)
-    assert builder.build([constant("Q")], "auto")[1] == [ord("Q")]
+    builder.build([constant("Q")], "auto")[1].tokens.append(0)
+    assert builder.build([constant("Q")], "auto")[1].tokens == [ord("Q")]
 
 
 def test_a_text_is_tokenised_once() -> None:
@@ -169,7 +178,7 @@ def test_no_more_texts_are_kept_than_there_is_room_for(monkeypatch: pytest.Monke
     toy = Toy()
     builder = PromptBuilder(toy)
     for text in ("aaa", "bbb", "bbb", "aaa"):
-        assert builder.build([constant(text)], "off") == [[ord(letter) for letter in text]]
+        assert tokens(builder, [constant(text)], "off") == [[ord(letter) for letter in text]]
     assert toy.encoded == ["aaa", "bbb", "aaa"]
 
 

@@ -199,7 +199,7 @@ async def test_what_a_drain_hands_back_is_written_down_first() -> None:
         on.runner._checkpoint_seconds = 1000.0
         on.link.send(long("v"))
         on.engine.step(3)
-        await until(lambda: on.engine._steps.locked() and on.runner._running and len(next(iter(on.runner._running)).progress.tokens) == 3)
+        await until(lambda: on.engine._steps.locked() and [len(one.progress.tokens) for one in on.runner._batch if one.progress] == [3])
         on.runner.stop()
         await on.task
     (part,) = on.link.streams["v"]

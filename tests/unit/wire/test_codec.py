@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parrot.criteria import THROUGHPUT
+from parrot.criteria import Criterion
 from parrot.errors import MessageError, VersionError
 from parrot.sampling import SamplingConfig
 from parrot.template import Segment
 from parrot.wire import to_core, to_engine
 from parrot.wire.codec import MAX_MESSAGE_BYTES, UNDERSTOOD, VERSION, Door, Message, encode
-from parrot.wire.to_engine import Piece
+from parrot.wire.to_engine import Mark, Piece
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -34,14 +34,14 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                     call="c1",
                     function="f",
                     template=[Segment("role", "user"), Segment("text", "Say "), Segment("slot", "i"), Segment("slot", "x")],
-                    arguments={"i": to_core.Argument(variable="v1")},
+                    arguments={"i": to_core.Argument(variable="v1"), "j": to_core.Argument(hash="00ff", blocks=[7, 8])},
                     outputs={"x": to_core.Output(variable="c1.x", sampling=SamplingConfig(temperature=0, stop=("\n",)))},
                     model="m",
                     chat="off",
                 ),
                 to_core.CancelVariable(session="s-1", variable="c1.x"),
                 to_core.CancelSession(session="s-1"),
-                to_core.WantVariable(session="s-1", variable="c1.x", criterion=THROUGHPUT),
+                to_core.WantVariable(session="s-1", variable="c1.x", criterion=Criterion.DEADLINE, deadline=1e9),
             ),
         ),
         (
@@ -58,9 +58,13 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                     capacity=to_core.Capacity(running=8, kv_tokens=1024, context_tokens=512, block_tokens=32),
                 ),
                 to_core.EngineBeat(engine="e-1", running=2, waiting=1, kv_used=0.5, busy_seconds=1.5, draining=True),
+                to_core.EngineHolds(engine="e-1", sequence=3, whole=True, stored=[(5, 64)], removed=[6]),
                 to_core.EngineDown(engine="e-1", reason="drained"),
                 to_core.GenerationDone(
-                    engine="e-1", variable="c1.x", attempt=1, usage=to_core.Usage(tokens_in=5, tokens_cached=4, tokens_out=3, seconds=0.25)
+                    engine="e-1",
+                    variable="c1.x",
+                    attempt=1,
+                    usage=to_core.Usage(tokens_in=5, tokens_cached=4, tokens_out=3, seconds=0.25, running=2.5),
                 ),
                 to_core.GenerationFailed(engine="e-1", variable="c1.x", attempt=1, code="engine", reason="it broke"),
                 to_core.GenerationReturned(engine="e-1", variable="c1.x", attempt=1),
@@ -81,7 +85,10 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                     sampling=SamplingConfig(max_gen_length=5),
                     chat="off",
                     priority=3,
+                    marks=[Mark(2, 0, 5), Mark(2, 2048, 6)],
                 ),
+                to_engine.Reorder(variable="c1.x", attempt=2, priority=1),
+                to_engine.TellHoldings(),
             ),
         ),
     )

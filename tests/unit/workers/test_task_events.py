@@ -10,7 +10,7 @@ import pytest
 
 from parrot.errors import Cancelled, EngineError
 from parrot.wire.to_engine import Job
-from workers.task_events import BACKLOG, TaskEvents
+from workers.task_events import BACKLOG, TaskEvents, variable_of
 
 
 class Monitor:
@@ -124,3 +124,17 @@ def test_when_too_many_wait_whole_generations_are_left_out() -> None:
     assert events._flush()
     assert monitor.kinds.count("task-received") == BACKLOG + 1
     assert monitor.kinds.count("task-succeeded") == 1
+
+
+def test_the_id_of_a_task_that_is_shown_tells_its_variable() -> None:
+    monitor = Monitor()
+    with watching(monitor) as events:
+        events.received(job("summarize-4k2.text_1"))
+    assert variable_of(monitor.messages[0][0]["uuid"]) == "summarize-4k2.text_1"
+
+
+@pytest.mark.parametrize(
+    "uuid", ["1480b55c-b8b2-462c-985e-24af3e9158f9", "v1", "v1:", "v1:x", ":1", "a b:1", "v:1:1", "v" * 129 + ":1", ""]
+)
+def test_other_ids_are_of_no_generation(uuid: str) -> None:
+    assert variable_of(uuid) is None

@@ -1,0 +1,1 @@
+"""Virtual engines, apps and rivals around the real ServeCore, in virtual time."""

@@ -1,0 +1,1 @@
+"""The rivals, and ServeCore's own policy with its parts replaced."""

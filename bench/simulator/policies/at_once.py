@@ -1,0 +1,69 @@
+"""What a router does: each request goes to an engine as soon as it comes, and waits there, first come, first served."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from parrot.core.graph import Generation
+from parrot.core.policy import Decision, Engine
+from parrot.wire.to_core import EngineHolds, Usage
+
+
+class AtOnce(ABC):
+    """Implements `parrot.core.policy.Policy`; which engine is up to the router."""
+
+    def __init__(self) -> None:
+        self._came: deque[Generation] = deque()
+
+    @abstractmethod
+    def choose(self, generation: Generation, engines: Sequence[Engine]) -> Engine:
+        """The engine for a request, of those that serve its model."""
+
+    def priority(self, generation: Generation) -> int:
+        """For the engine's own queue, lower first; the same for all unless the router knows more."""
+        return 0
+
+    def added(self, generations: Collection[Generation], now: float) -> None:
+        """Routers see no graph."""
+
+    def changed(self, generations: Iterable[Generation]) -> None:
+        """Routers know no objectives."""
+
+    def ready(self, generation: Generation, now: float) -> None:
+        self._came.append(generation)
+
+    def waiting(self) -> Iterator[Generation]:
+        return (generation for generation in self._came if not generation.ended)
+
+    def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
+        while self._came:
+            generation = self._came[0]
+            model = generation.call.request.model
+            serving = [engine for engine in engines.values() if model is None or engine.about.model == model]
+            if not generation.ended and not serving:
+                return None
+            self._came.popleft()
+            if not generation.ended:
+                engine = self.choose(generation, serving)
+                return Decision(generation, engine, why=type(self).__name__, priority=self.priority(generation))
+        return None
+
+    def given(self, generation: Generation, engine: Engine, now: float) -> None:
+        """Routers that count override this and the following."""
+
+    def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
+        pass
+
+    def ended(self, generation: Generation, now: float) -> None:
+        pass
+
+    def came(self, engine: Engine) -> None:
+        pass
+
+    def gone(self, engine: Engine) -> None:
+        pass
+
+    def reported(self, report: EngineHolds) -> bool:
+        return True

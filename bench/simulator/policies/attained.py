@@ -1,0 +1,30 @@
+"""Programs that have had least go first: program-level attained service (PLAS of Autellix), on the placement of the strong baseline."""
+
+from __future__ import annotations
+
+from bench.simulator.policies.affinity import Affinity
+from bench.simulator.surroundings import Surroundings
+from parrot.core.graph import Generation
+from parrot.core.policy import Engine
+from parrot.wire.to_core import Usage
+
+
+class Attained(Affinity):
+    """What a program has had is what its finished calls took in the engines; the engines' queues go by that.
+
+    Args:
+        surroundings: where it looks.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self._attained: dict[str, float] = {}  # seconds, by session: what Autellix calls a program
+
+    def priority(self, generation: Generation) -> int:
+        return int(1000 * self._attained.get(generation.call.request.session, 0.0))
+
+    def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
+        super().left(generation, engine, usage, now)
+        if usage is not None:
+            session = generation.call.request.session
+            self._attained[session] = self._attained.get(session, 0.0) + usage.seconds

@@ -1,0 +1,1 @@
+"""The workloads: one file for each kind of application."""

@@ -1,0 +1,115 @@
+"""The rules of engines: up, heard of, gone; and who is to blame when one dies."""
+
+from __future__ import annotations
+
+from parrot.core import records
+from parrot.core.cell import Cell
+from parrot.core.ending import fail
+from parrot.core.graph import Generation
+from parrot.core.policy import Engine
+from parrot.errors import PoisonCall
+from parrot.wire.codec import MAX_MESSAGE_BYTES, encode
+from parrot.wire.to_core import EngineBeat, EngineDown, EngineHolds, EngineUp
+from parrot.wire.to_engine import TellHoldings
+from parrot.wire.to_ledger import bury, move, put
+
+MAX_DEATHS = 3  # engines that may die of one generation before it is given up
+
+
+def engine_up(cell: Cell, event: EngineUp) -> None:
+    """An engine is ready for jobs."""
+    if event.engine in cell.fleet.engines:
+        return  # it repeats what it was not sure to have said
+    if event.previous is not None:
+        _left(cell, event.previous)
+        _false_alarm(cell, event.previous)
+    engine = Engine(event, heard=cell.now)
+    cell.fleet.add(engine)
+    cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
+    cell.batch.write(
+        ("SADD", cell.keys.engines, event.engine),
+        put(cell.keys.engine(event.engine), records.engine(engine, cell.at)),
+    )
+
+
+def hear(cell: Cell, name: str) -> Engine | None:
+    """An engine says something; None if it is not counted on."""
+    engine = cell.fleet.engines.get(name)
+    if engine is not None:
+        engine.heard = cell.now
+    return engine
+
+
+def engine_beat(cell: Cell, event: EngineBeat) -> None:
+    """An engine lives on."""
+    engine = hear(cell, event.engine)
+    if engine is None:
+        # It was given up, and its attempts are fenced off. If its stream is still there, it will learn that from its absence.
+        cell.batch.abandoned.append(event.engine)
+        return
+    engine.draining = event.draining
+    cell.timers.set(("lease", event.engine), cell.now + cell.limits.lease)
+    cell.batch.write(put(cell.keys.engine(event.engine), records.beat(event, cell.at)))
+
+
+def engine_holds(cell: Cell, event: EngineHolds) -> None:
+    """An engine says what its KV cache holds."""
+    engine = hear(cell, event.engine)
+    if engine is not None and not cell.fleet.policy.reported(event):
+        cell.batch.order(engine.id, TellHoldings())
+
+
+def engine_down(cell: Cell, event: EngineDown) -> None:
+    """An engine leaves, or says that it broke."""
+    if not event.died:
+        _left(cell, event.engine)
+    elif event.engine in cell.fleet.engines:
+        lease_over(cell, event.engine)
+
+
+def lease_over(cell: Cell, name: str) -> None:
+    """An engine was silent for too long or said that it broke: it died of one of the calls that it held, or of something else."""
+    engine = cell.fleet.engines[name]
+    held = _lose(cell, engine)
+    for generation in held:
+        generation.deaths |= {name}
+        if generation.suspect and len(held) == 1 and len(generation.deaths) >= MAX_DEATHS:
+            _poison(cell, generation)
+        else:
+            cell.queue([generation])
+
+
+def spare(cell: Cell, now: float) -> None:
+    """Nobody could be heard for a while: no engine is taken for dead before it had another lease to speak."""
+    for engine in cell.fleet.engines:
+        cell.timers.set(("lease", engine), now + cell.limits.lease)
+
+
+def _left(cell: Cell, name: str) -> None:
+    engine = cell.fleet.engines.get(name)
+    if engine is not None:
+        cell.queue(_lose(cell, engine))
+
+
+def _lose(cell: Cell, engine: Engine) -> list[Generation]:
+    cell.timers.drop(("lease", engine.id))
+    cell.batch.abandoned.append(engine.id)
+    cell.batch.write(("SREM", cell.keys.engines, engine.id), ("DEL", cell.keys.engine(engine.id)))
+    return cell.fleet.lose(engine, cell.now)
+
+
+def _false_alarm(cell: Cell, engine: str) -> None:
+    """An engine that was given up is alive: nobody killed it."""
+    for call in cell.graph.calls.values():
+        for output in call.request.outputs.values():
+            producer = cell.graph.variables[output.variable].producer
+            if producer is not None and engine in producer.deaths:
+                producer.deaths -= {engine}
+                cell.batch.write(move(cell.keys.variable(output.variable), records.suspicion(producer)))
+
+
+def _poison(cell: Cell, generation: Generation) -> None:
+    request, deaths = generation.call.request, sorted(generation.deaths)
+    error = PoisonCall(f"{len(deaths)} engines died while they ran it, the last one while it ran alone: {', '.join(deaths)}.")
+    cell.batch.write(bury(cell.keys.dead, cell.keys.tasks, request.call, error, encode(request), most=MAX_MESSAGE_BYTES))
+    fail(cell, generation, error)

@@ -1,0 +1,143 @@
+"""The rules of generations: given to engines; done, failed or handed back by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parrot.core import records
+from parrot.core.cell import Cell
+from parrot.core.ending import fail, finished
+from parrot.core.engine_rules import hear
+from parrot.core.graph import Generation
+from parrot.core.objectives import STRICTNESS, refresh
+from parrot.core.policy import Decision
+from parrot.errors import EngineError, from_wire
+from parrot.wire.states import CallState, VariableState
+from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, Usage
+from parrot.wire.to_engine import Cancel, Job, Reorder
+from parrot.wire.to_ledger import move, put
+
+MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
+
+
+def assign(cell: Cell) -> None:
+    """Give what waits to engines with room, and say of what became ready in this batch and found none that it waits."""
+    _refresh_objectives(cell)
+    for decision in cell.fleet.assign(cell.now):
+        _send(cell, decision)
+    _note_queued(cell)
+
+
+def generation_done(cell: Cell, event: GenerationDone) -> None:
+    """An engine has set a variable."""
+    variable = cell.graph.variables.get(event.variable)
+    generation = variable.producer if variable is not None else None
+    hear(cell, event.engine)
+    if variable is not None and variable.state in (VariableState.FAILED, VariableState.CANCELLED):
+        variable.state = VariableState.READY  # it was published while we ended it, and came first: new calls may use it
+    if variable is None or generation is None or not 1 <= event.attempt <= generation.attempt:
+        return  # a repetition, or an attempt that nobody was given
+    # The variable is set, whoever did it: an engine that was given up may have been faster than its successor.
+    own = generation.engine == event.engine
+    holder = cell.fleet.take(generation, cell.now, event.usage if own else None)
+    if holder and not own:
+        cell.batch.order(holder, Cancel(variable=variable.id, attempt=generation.attempt))
+    _learn(generation, event.usage)
+    cell.over(generation)
+    cell.queue(cell.graph.make_ready(variable))
+    finished(cell, generation.call)
+
+
+def generation_failed(cell: Cell, event: GenerationFailed) -> None:
+    """An engine could not make a variable."""
+    generation = _held(cell, event)
+    if generation is None:
+        return  # an attempt that is no longer ours
+    error = from_wire(event.code, event.reason)
+    generation.errors += 1
+    # A fault of the engine says nothing of the call itself; every other error would come again.
+    if type(error) is EngineError and generation.errors < MAX_ERRORS:
+        cell.queue([generation])
+    else:
+        fail(cell, generation, error)
+
+
+def generation_returned(cell: Cell, event: GenerationReturned) -> None:
+    """An engine hands back what it was given."""
+    generation = _held(cell, event)
+    if generation is not None:
+        cell.queue([generation])
+
+
+def _learn(generation: Generation, usage: Usage) -> None:
+    generation.made.tokens = usage.tokens_out
+    generation.call.cached += usage.tokens_cached
+    generation.program.whole().attained += usage.seconds / max(1.0, usage.running)
+
+
+def _refresh_objectives(cell: Cell) -> None:
+    """Derive what may have changed in this batch, and tell whom it concerns."""
+    if not cell.stirred:
+        return
+    changed = refresh(cell.graph, cell.stirred)
+    cell.stirred.clear()
+    cell.fleet.policy.changed(changed)
+    for generation in changed:
+        if generation.engine and STRICTNESS[generation.objective.kind] != generation.priority:
+            generation.priority = STRICTNESS[generation.objective.kind]
+            order = Reorder(variable=generation.variable, attempt=generation.attempt, priority=generation.priority)
+            cell.batch.order(generation.engine, order)
+
+
+def job_of(generation: Generation) -> Job:
+    """The job that an engine is sent for the current attempt of a generation."""
+    request, lowered = generation.call.request, generation.lowered
+    said: dict[str, Any] = {"priority": generation.priority} if generation.priority else {}  # what is left out costs nothing on the way
+    if marks := generation.beginnings.marks():
+        said["marks"] = marks
+    return Job.model_construct(  # from parts that were validated when they came in
+        variable=lowered.variable,
+        attempt=generation.attempt,
+        session=request.session,
+        call=request.call,
+        function=request.function,
+        output=lowered.output,
+        prompt=list(lowered.prompt),
+        sampling=lowered.sampling,
+        chat=request.chat,
+        **said,
+    )
+
+
+def _send(cell: Cell, decision: Decision) -> None:
+    generation, keys = decision.generation, cell.keys
+    generation.priority = decision.priority
+    generation.job = cell.batch.order(decision.engine.id, job_of(generation))
+    cell.batch.write(
+        move(keys.variable(generation.variable), records.placed(generation, decision.why, cell.at)),
+        put(keys.call(generation.call.id), records.explained(decision)),
+    )
+
+
+def _note_queued(cell: Cell) -> None:
+    for generation in cell.queued:
+        if generation.engine or generation.ended:
+            continue
+        request = generation.call.request
+        why = f"waits for an engine with room that serves {request.model or 'any model'}"
+        cell.batch.write(
+            put(cell.keys.call(request.call), {"state": CallState.QUEUED, "why": why}),
+            move(cell.keys.variable(generation.variable), records.queued(generation, why)),
+        )
+    cell.queued.clear()
+
+
+def _held(cell: Cell, event: GenerationFailed | GenerationReturned) -> Generation | None:
+    """Take a generation from the engine that reports on it; None if the report is not about the current attempt."""
+    variable = cell.graph.variables.get(event.variable)
+    generation = variable.producer if variable is not None else None
+    hear(cell, event.engine)
+    if generation is None or generation.attempt != event.attempt or generation.engine != event.engine:
+        return None
+    cell.fleet.take(generation, cell.now)
+    return generation

@@ -1,0 +1,159 @@
+"""What each generation should be optimised for, deduced from what is asked of the variables below it (Parrot, OSDI'24, section 5.2).
+
+A reader's criterion holds for the generation that makes the variable and is handed up to what that one waits for:
+
+==========  ==============================  ==================================================================================
+asked for   its maker                       what the maker waits for
+==========  ==============================  ==================================================================================
+latency     latency                         latency: each second lost on the way is lost at the end
+ttft        ttft                            latency: before the last step begins nothing can be read
+tpot        tpot                            throughput: a halt before the first token breaks no stream
+deadline    deadline                        deadline: the same moment; what is left of the way says how urgent it is
+throughput  throughput                      throughput
+==========  ==============================  ==================================================================================
+
+Where a generation waits for several calls at once, those form a task group: none of them alone matters, only the last one. They and
+what they wait for have the objective `group`, and may share a batch that would be too large for one that must be quick. A member
+that itself waits for several calls makes a group within the group. What several ask for takes the strictest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple
+
+from parrot.criteria import Criterion
+
+if TYPE_CHECKING:
+    from parrot.core.graph import Generation, Graph, Variable
+
+
+class Kind(StrEnum):
+    """Kinds of objectives, the strictest first."""
+
+    LATENCY = "latency"
+    TTFT = "ttft"
+    TPOT = "tpot"
+    DEADLINE = "deadline"
+    GROUP = "group"
+    THROUGHPUT = "throughput"
+
+
+STRICTNESS = {kind: rank for rank, kind in enumerate(Kind)}  # lower is stricter
+_OWN = {criterion: Kind(criterion.value) for criterion in Criterion}
+_HANDED_UP = {Kind.TTFT: Kind.LATENCY, Kind.TPOT: Kind.THROUGHPUT}  # all others as they are
+
+
+class Objective(NamedTuple):
+    """What a generation is optimised for.
+
+    Attributes:
+        kind: how.
+        group: the call whose inputs the group makes; empty for what is in none.
+        due: the earliest moment at which something that depends on it ceases to be of use, in seconds since the epoch.
+    """
+
+    kind: Kind
+    group: str = ""
+    due: float | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for what comes of it."""
+        return self.kind is not Kind.THROUGHPUT
+
+    @property
+    def sensitive(self) -> bool:
+        """It suffers by itself from each neighbour in its batch; a member of a group does not, since only the last one counts."""
+        return STRICTNESS[self.kind] < STRICTNESS[Kind.DEADLINE]
+
+
+IDLE = Objective(Kind.THROUGHPUT)
+
+
+def strictest(one: Objective, other: Objective) -> Objective:
+    """What satisfies both."""
+    if one == other:
+        return one
+    due = one.due if other.due is None else other.due if one.due is None else min(one.due, other.due)
+    if one.kind == other.kind:
+        return Objective(one.kind, min(one.group, other.group), due)
+    stricter = one if STRICTNESS[one.kind] < STRICTNESS[other.kind] else other
+    return Objective(stricter.kind, stricter.group, due)
+
+
+def own(graph: Graph, generation: Generation) -> Objective:
+    """What is asked of a generation itself: by readers of its variable, and by the deadlines of its call and session."""
+    made, request = generation.made, generation.call.request
+    dues = [due for due in (made.due, request.deadline, graph.sessions[request.session].deadline) if due is not None]
+    kind = Kind.THROUGHPUT if made.criterion is None else _OWN[made.criterion]
+    if dues and STRICTNESS[kind] > STRICTNESS[Kind.DEADLINE]:
+        kind = Kind.DEADLINE  # nobody waits for it, but it must end in time
+    return Objective(kind, "", min(dues, default=None))
+
+
+def handed_up(consumer: Generation) -> Objective:
+    """What a generation asks of those that it waits for."""
+    kind, group, due = consumer.objective
+    kind = _HANDED_UP.get(kind, kind)
+    if consumer.gathers and kind is not Kind.THROUGHPUT:
+        return Objective(Kind.GROUP, consumer.call.id, due)
+    return Objective(kind, group, due)
+
+
+def derive(graph: Graph, generation: Generation) -> Objective:
+    """The objective of one generation, given those of its consumers."""
+    objective = own(graph, generation)
+    for consumer in generation.made.consumers:
+        if not consumer.ended:
+            objective = strictest(objective, handed_up(consumer))
+    return objective
+
+
+def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
+    """Derive objectives again, and those of all ancestors that they change; work for what changes, and no more.
+
+    Args:
+        graph: theirs.
+        generations: of which something has changed: what is asked of them, or who consumes what they make.
+
+    Returns:
+        Those whose objective has become another one.
+    """
+    queue: list[tuple[int, int, Generation]] = []
+    queued: set[int] = set()
+
+    def push(generation: Generation) -> None:
+        if not generation.ended and id(generation) not in queued:
+            queued.add(id(generation))
+            heappush(queue, (-generation.made.depth, id(generation), generation))
+
+    for generation in generations:
+        push(generation)
+    changed = []
+    while queue:  # the deepest first: a consumer is deeper than what it waits for, so that each is derived once
+        _, _, generation = heappop(queue)
+        objective = derive(graph, generation)
+        if objective == generation.objective:
+            continue
+        generation.objective = objective
+        changed.append(generation)
+        for producer in producers(graph, generation):
+            push(producer)
+    return changed
+
+
+def producers(graph: Graph, generation: Generation) -> Iterable[Generation]:
+    """The generations that it waits for."""
+    for name in generation.lowered.inputs:
+        producer = graph.variables[name].producer
+        if producer is not None:
+            yield producer
+
+
+def gathers(generation: Generation, inputs: Iterable[Variable]) -> bool:
+    """Whether a generation waits for several calls at once; earlier outputs of its own call are made one after the other."""
+    makers = {needed.maker for needed in inputs if needed.maker}
+    return len(makers - {generation.call.id}) > 1

@@ -1,0 +1,121 @@
+"""The seam between what ServeCore knows and how it decides: who is next, and on which engine.
+
+`Scheduler` is ServeCore's own policy. Baselines and ablations stand in the same place, so that they are judged in the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from parrot.core.graph import Generation
+from parrot.wire.to_core import EngineHolds, EngineUp, Usage
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    """An engine as ServeCore sees it.
+
+    Attributes:
+        about: what it said of itself when it came up.
+        holds: the generations that it was given and that have not ended, by variable.
+        draining: it will leave and is given nothing more.
+        heard: when it last said anything, in seconds since the epoch.
+        tokens: of KV cache that it was given to fill: of what it holds, prompts that it did not have already, and expected outputs.
+        sensitive: how many of what it holds suffer from each neighbour in the batch.
+        filled: when it will have computed the prompts that it was given, in seconds since the epoch.
+    """
+
+    about: EngineUp
+    holds: dict[str, Generation] = field(default_factory=dict)
+    draining: bool = False
+    heard: float = 0.0
+    tokens: float = 0.0
+    sensitive: int = 0
+    filled: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.about.engine
+
+    @property
+    def free(self) -> bool:
+        """It may be given something: it stays, and does not try out a suspect."""
+        return not self.draining and not (len(self.holds) == 1 and any(generation.suspect for generation in self.holds.values()))
+
+
+class Decision(NamedTuple):
+    """A generation goes to an engine.
+
+    Attributes:
+        why: in words.
+        runner_up: id of the engine that would have been next best, or an empty name.
+        prefix: tokens of the prompt that the engine is expected to hold already.
+        slack: seconds that could be lost before what the generation is needed for is late; None where nothing can be late.
+        priority: for the engine's own queue, lower first.
+    """
+
+    generation: Generation
+    engine: Engine
+    why: str
+    runner_up: str = ""
+    prefix: int = 0
+    slack: float | None = None
+    priority: int = 0
+
+
+class Policy(Protocol):
+    """Decides. It is told all that happens, in order, and has no clock of its own."""
+
+    def added(self, generations: Collection[Generation], now: float) -> None:
+        """They are new in the graph, those of one call; they may still wait for inputs."""
+        ...
+
+    def changed(self, generations: Iterable[Generation]) -> None:
+        """Their objectives are others now."""
+        ...
+
+    def ready(self, generation: Generation, now: float) -> None:
+        """It can run, for the first time or again."""
+        ...
+
+    def waiting(self) -> Iterator[Generation]:
+        """All that were `ready` and have neither been given to an engine nor ended, in no order."""
+        ...
+
+    def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
+        """Who goes where next; it is carried out, and `given` called, before this is called again.
+
+        Args:
+            engines: by id, those that may take something now: neither draining nor reserved. They may be full.
+            now: seconds since the epoch.
+
+        Returns:
+            None if nothing is to be sent for now.
+        """
+        ...
+
+    def given(self, generation: Generation, engine: Engine, now: float) -> None:
+        """It was sent to an engine, by decision of this policy or of its predecessor's. The engine holds it already."""
+        ...
+
+    def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
+        """An engine holds it no more; the usage is known if it was done there."""
+        ...
+
+    def ended(self, generation: Generation, now: float) -> None:
+        """Nothing is to be done for it any more."""
+        ...
+
+    def came(self, engine: Engine) -> None:
+        """An engine is there; it holds nothing in its cache that is known."""
+        ...
+
+    def gone(self, engine: Engine) -> None:
+        """An engine is no longer there."""
+        ...
+
+    def reported(self, report: EngineHolds) -> bool:
+        """What an engine's KV cache holds; False if a report before this one is missing, so that the whole is to be asked for."""
+        ...

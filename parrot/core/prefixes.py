@@ -1,0 +1,212 @@
+"""Which engine holds the beginning of which prompt, or is about to; from reports, placements, and nothing else."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from parrot.core.beginnings import Beginnings
+from parrot.wire.to_core import EngineHolds
+
+KNOWN = 500_000  # beginnings, some 100 MB; those that nothing waits for are forgotten first
+SETTLING = 2.0  # seconds that an engine has to report what it holds of a prompt that it has done
+
+
+@dataclass(slots=True)
+class _Node:
+    """One beginning.
+
+    Attributes:
+        holders: engines that have said that they hold it, as bits.
+        coming: engines that were given a prompt that begins so, as bits.
+        tokens: that an engine has counted; 0 before.
+        needed: generations that wait to be placed and begin so.
+    """
+
+    holders: int = 0
+    coming: int = 0
+    tokens: int = 0
+    needed: int = 0
+
+
+class PrefixIndex:
+    """The index of one cell.
+
+    Reports carry sequence numbers, so a lost one shows; until the whole is told, what was known stands. A new engine holds nothing.
+
+    Args:
+        most: beginnings to know.
+    """
+
+    def __init__(self, most: int = KNOWN) -> None:
+        self._most = most
+        self._nodes: dict[int, _Node] = {}
+        self._bits: dict[str, int] = {}
+        self._engines: list[str] = []  # by bit; empty names are free
+        self._sequence: dict[str, int] = {}
+        self._held: dict[str, set[int]] = {}
+        self._coming: dict[str, dict[int, int]] = {}  # by engine and name, how many prompts
+        self._settling: dict[str, deque[tuple[float, Beginnings]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def need(self, beginnings: Beginnings) -> None:
+        """A generation waits to be placed."""
+        for name in beginnings.names:
+            self._node(name).needed += 1
+
+    def need_no_more(self, beginnings: Beginnings) -> None:
+        """A generation that was waiting is placed, or has ended."""
+        for name in beginnings.names:
+            node = self._nodes.get(name)
+            if node is not None:
+                node.needed -= 1
+                self._forget_if_idle(name, node)
+
+    def comes(self, engine: str, beginnings: Beginnings) -> None:
+        """An engine was given a prompt: it will hold its beginnings."""
+        bit, coming = self._bits[engine], self._coming[engine]
+        for name in beginnings.names:
+            self._node(name).coming |= bit
+            coming[name] = coming.get(name, 0) + 1
+
+    def came(self, engine: str, beginnings: Beginnings, now: float) -> None:
+        """An engine is done with a prompt: until it has had time to say so, it is taken to hold it; then what it says counts."""
+        settling = self._settling.get(engine)
+        if settling is not None:  # else it is gone
+            settling.append((now + SETTLING, beginnings))
+            self._settle(engine, now)
+
+    def _settle(self, engine: str, now: float) -> None:
+        settling, coming, bit = self._settling[engine], self._coming[engine], self._bits[engine]
+        while settling and settling[0][0] <= now:
+            for name in settling.popleft()[1].names:
+                left = coming[name] = coming[name] - 1
+                if not left:
+                    del coming[name]
+                    node = self._nodes[name]
+                    node.coming &= ~bit
+                    self._forget_if_idle(name, node)
+
+    def add(self, engine: str) -> None:
+        """An engine is there, and holds nothing that is known."""
+        bit = 1 << (self._engines.index("") if "" in self._engines else len(self._engines))
+        if bit.bit_length() > len(self._engines):
+            self._engines.append("")
+        self._engines[bit.bit_length() - 1] = engine
+        self._bits[engine], self._sequence[engine], self._held[engine] = bit, 0, set()
+        self._coming[engine], self._settling[engine] = {}, deque()
+
+    def remove(self, engine: str) -> None:
+        """An engine is gone, and what it held."""
+        self._clear(engine)
+        bit = self._bits.pop(engine)
+        for name in self._coming.pop(engine):
+            node = self._nodes[name]
+            node.coming &= ~bit
+            self._forget_if_idle(name, node)
+        self._engines[bit.bit_length() - 1] = ""
+        del self._sequence[engine], self._held[engine], self._settling[engine]
+
+    def report(self, report: EngineHolds) -> bool:
+        """What an engine says that it holds.
+
+        Returns:
+            False if a report before this one is missing, so that the whole must be asked for; what this one says is taken in all the same.
+        """
+        engine = report.engine
+        if engine not in self._bits:
+            return True  # it is not counted on: nobody asks what it holds
+        expected = self._sequence[engine] + 1
+        if report.sequence < expected:
+            return True  # it has been said before
+        self._sequence[engine] = report.sequence
+        if report.whole:
+            self._clear(engine)
+        bit, held = self._bits[engine], self._held[engine]
+        for name in report.removed:
+            node = self._nodes.get(name)
+            if node is not None:
+                node.holders &= ~bit
+                held.discard(name)
+                self._forget_if_idle(name, node)
+        for name, tokens in report.stored:
+            node = self._node(name)
+            node.holders |= bit
+            node.tokens = tokens
+            held.add(name)
+        return report.whole or report.sequence == expected
+
+    def cached(self, beginnings: Beginnings) -> Iterator[tuple[str, int]]:
+        """The engines that hold some of a prompt or are about to, with the tokens of it, the most first."""
+        nodes, seen = self._nodes, 0
+        names, tokens = beginnings.names, beginnings.tokens
+        for place in range(len(names) - 1, -1, -1):
+            node = nodes.get(names[place])
+            if node is None:
+                continue
+            new = (node.holders | node.coming) & ~seen
+            seen |= new
+            many = node.tokens or tokens[place]
+            while new:
+                lowest = new & -new
+                new ^= lowest
+                yield self._engines[lowest.bit_length() - 1], many
+
+    def held(self, engine: str, beginnings: Beginnings) -> int:
+        """Tokens of a prompt that one engine holds or is about to."""
+        bit, names = self._bits[engine], beginnings.names
+        for place in range(len(names) - 1, -1, -1):
+            node = self._nodes.get(names[place])
+            if node is not None and (node.holders | node.coming) & bit:
+                return node.tokens or beginnings.tokens[place]
+        return 0
+
+    def waiting(self, beginnings: Beginnings) -> int:
+        """How many generations wait that begin as far as possible like this prompt; 0 if it stands alone."""
+        for name in reversed(beginnings.names):
+            node = self._nodes.get(name)
+            if node is not None and node.needed > 1:
+                return node.needed
+        return 0
+
+    def check(self) -> Iterator[str]:
+        """What does not add up in these books, in sentences."""
+        for engine, bit in self._bits.items():
+            held = {name for name, node in self._nodes.items() if node.holders & bit}
+            if held != self._held[engine]:
+                yield f"The prefix index counts {len(held)} beginnings on {engine} and lists {len(self._held[engine])}."
+            coming = {name for name, node in self._nodes.items() if node.coming & bit}
+            if coming != set(self._coming[engine]):
+                yield f"The prefix index counts {len(coming)} beginnings on their way to {engine} and lists {len(self._coming[engine])}."
+
+    def _node(self, name: int) -> _Node:
+        node = self._nodes.get(name)
+        if node is None:
+            if len(self._nodes) >= self._most:
+                self._make_room()
+            node = self._nodes[name] = _Node()
+        return node
+
+    def _make_room(self) -> None:
+        """Forget the oldest tenth of what is held somewhere and needed by nothing that waits."""
+        idle = [name for name, node in self._nodes.items() if not node.needed and not node.coming]
+        for name in idle[: max(1, self._most // 10)]:
+            node = self._nodes.pop(name)
+            for place, engine in enumerate(self._engines):
+                if node.holders >> place & 1:
+                    self._held[engine].discard(name)
+
+    def _forget_if_idle(self, name: int, node: _Node) -> None:
+        if not (node.holders or node.coming or node.needed):
+            del self._nodes[name]
+
+    def _clear(self, engine: str) -> None:
+        bit = self._bits[engine]
+        for name in self._held[engine]:
+            node = self._nodes[name]
+            node.holders &= ~bit
+            self._forget_if_idle(name, node)
+        self._held[engine] = set()

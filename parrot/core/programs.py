@@ -1,0 +1,105 @@
+"""Programs: the calls of a session that are connected, what they have cost, and how long the way to their end is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parrot.core.graph import Generation
+
+GROWTH = 0.1  # of a program, after which its ways are reckoned again
+
+
+class Program:
+    """A connected component of a graph; components that become connected are one from then on.
+
+    Args:
+        tenant: who pays for it.
+
+    Attributes:
+        members: its generations that have not ended, and whether each could run already.
+        arrived: when it began to be of work again, in seconds since the epoch: a conversation that goes on begins anew with each turn.
+        attained: seconds of engine time that its generations have had.
+        way: seconds of the longest way that begins with a generation which can run; the program cannot end earlier.
+    """
+
+    __slots__ = ("_active", "_grown", "_into", "arrived", "attained", "members", "tenant", "way")
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        self.members: dict[Generation, bool] = {}
+        self.arrived = 0.0
+        self.attained = 0.0
+        self.way = 0.0
+        self._active = 0
+        self._grown = 0
+        self._into: Program | None = None
+
+    def whole(self) -> Program:
+        """The program that this one has become part of; itself if of none."""
+        found = self
+        while found._into is not None:
+            found = found._into
+        while self._into is not None and self._into is not found:  # the next one who asks has a short way
+            self._into, self = found, self._into
+        return found
+
+    def joined(self, other: Program) -> Program:
+        """One of two programs that turn out to be connected."""
+        large, small = self.whole(), other.whole()
+        if large is small:
+            return large
+        if len(large.members) < len(small.members):
+            large, small = small, large
+        if not large.members or (small.members and small.arrived < large.arrived):
+            large.arrived = small.arrived
+        large.members |= small.members
+        large.attained += small.attained
+        large.way = max(large.way, small.way)
+        large._active += small._active
+        large._grown += small._grown
+        small._into, small.members = large, {}
+        return large
+
+    def add(self, generations: Iterable[Generation], now: float) -> None:
+        """More work."""
+        if not self.members:
+            self.arrived = now
+        for generation in generations:
+            self.members[generation] = False
+            self._grown += 1
+
+    def begin(self, generation: Generation) -> None:
+        """A member can run; its tail is reckoned."""
+        if not self.members[generation]:
+            self.members[generation] = True
+            self._active += 1
+        self.way = max(self.way, generation.tail)
+
+    def drop(self, generation: Generation) -> None:
+        """It has ended. What can run after it begins after this."""
+        if self.members.pop(generation, False):
+            self._active -= 1
+            if not self._active:
+                self.way = 0.0
+
+    def reckon(self, seconds: Callable[[Generation], float]) -> None:
+        """Find the `tail` of every member, unless hardly anything was added since the last time.
+
+        Ways are not reckoned anew with each call, or a program that is submitted call by call would cost the square of its length;
+        they are at most a tenth of the program old.
+
+        Args:
+            seconds: how long a generation will take by itself.
+        """
+        if self._grown < max(1.0, GROWTH * len(self.members)):
+            return
+        self._grown = 0
+        for generation in sorted(self.members, key=_depth, reverse=True):
+            below = max((consumer.tail for consumer in generation.made.consumers if not consumer.ended), default=0.0)
+            generation.tail = seconds(generation) + below
+
+
+def _depth(generation: Generation) -> int:
+    return generation.made.depth

@@ -1,0 +1,26 @@
+"""The rules of the scheduler that can be switched off, to see what each is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which rules hold; all by default.
+
+    Attributes:
+        objectives: what somebody waits for goes first.
+        ways: programs with the shorter way to go first.
+        fairness: tenants take turns by what they have had.
+        prefixes: what engines hold of a prompt counts.
+        harm: what a placement does to others counts.
+        reserve: places are kept for sensitive work.
+    """
+
+    objectives: bool = True
+    ways: bool = True
+    fairness: bool = True
+    prefixes: bool = True
+    harm: bool = True
+    reserve: bool = True

@@ -1,0 +1,235 @@
+"""ServeCore's policy: who is next, where it goes, and why.
+
+Order: tenants by what they have had (`shares`), then by urgency. Somebody waits for the result: programs that came first and have the
+shorter way to go (`programs`), what is due soon sooner. Nobody waits: programs that have had least for the length of their way, after
+those for which somebody waits, but for a bounded time only. Place: `placement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from parrot.core.backlog import Backlog, Rank
+from parrot.core.graph import Generation
+from parrot.core.learning import LearnedLengths, Lengths, Speed
+from parrot.core.objectives import STRICTNESS, Objective
+from parrot.core.placement import explain, has_room, ranked
+from parrot.core.policy import Decision, Engine
+from parrot.core.prefixes import PrefixIndex
+from parrot.core.rules import Rules
+from parrot.core.shares import Shares
+from parrot.core.vacancies import Vacancies
+from parrot.wire.to_core import EngineHolds, Usage
+
+WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
+PATIENCE = 60.0  # seconds that work for which nobody waits lets other work pass
+LATELY = 10.0  # seconds for which sensitive work is remembered
+HOLDERS, EMPTIEST = 4, 6  # engines that are looked at for a place
+LOOKED_AT = 4  # generations that may be passed over since no engine has room for them, before the rest waits too
+
+
+class _Charge(NamedTuple):
+    """What an engine and a tenant were charged for a generation, to be taken back or put right when it leaves."""
+
+    computed: float
+    tokens_out: float
+    sensitive: bool
+
+
+class Scheduler:
+    """Implements `parrot.core.policy.Policy`.
+
+    Args:
+        lengths: says how long outputs will be.
+        prefixes: says what engines hold.
+        objective: of a generation; the deduced one by default.
+        rules: which hold.
+        weights: of tenants; 1 for all that are not named.
+    """
+
+    def __init__(
+        self,
+        lengths: Lengths | None = None,
+        prefixes: PrefixIndex | None = None,
+        objective: Callable[[Generation], Objective] | None = None,
+        rules: Rules | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self._lengths = lengths or LearnedLengths()
+        self._prefixes = prefixes or PrefixIndex()
+        self._objective = objective
+        self._rules = rules or Rules()
+        self._shares = Shares(weights)
+        self._backlog = Backlog(self._rank, self._shares if self._rules.fairness else None)
+        self._speeds: dict[str, Speed] = {}
+        self._kinds: dict[str, Speed] = {}  # by model, what is believed of an engine that is new
+        self._charges: dict[Generation, _Charge] = {}
+        self._vacancies = Vacancies()
+        self._sensitive = float("-inf")  # when sensitive work was last seen
+        self._now = 0.0
+
+    # What it is told -----------------------------------------------------------------------------
+
+    def added(self, generations: Collection[Generation], now: float) -> None:
+        for generation in generations:
+            generation.tokens_out = self._lengths.expect(generation)
+            generation.tail = self._seconds(generation)
+            self._judge(generation)
+
+    def changed(self, generations: Iterable[Generation]) -> None:
+        for generation in generations:
+            self._judge(generation)
+            if generation in self._backlog:
+                self._backlog.push(generation)
+            # What an engine holds counts there as it was when it was given, until it leaves: a batch does not change by being renamed.
+
+    def ready(self, generation: Generation, now: float) -> None:
+        self._now = now
+        program = generation.program.whole()
+        generation.tokens_out = self._lengths.expect(generation)
+        program.reckon(self._seconds)
+        program.begin(generation)
+        if generation.objective.sensitive:
+            self._sensitive = now
+        self._prefixes.need(generation.beginnings)
+        self._backlog.push(generation)
+
+    def waiting(self) -> Iterator[Generation]:
+        return iter(self._backlog)
+
+    def given(self, generation: Generation, engine: Engine, now: float) -> None:
+        if generation in self._backlog:
+            self._backlog.drop(generation)
+            self._prefixes.need_no_more(generation.beginnings)
+        held = min(self._prefixes.held(engine.id, generation.beginnings), generation.tokens_in)
+        computed = generation.tokens_in - held
+        self._prefixes.comes(engine.id, generation.beginnings)
+        self._charges[generation] = _Charge(computed, generation.tokens_out, generation.objective.sensitive)
+        self._shares.charge(generation.program.whole().tenant, computed, generation.tokens_out)
+        engine.tokens += computed + generation.tokens_out
+        engine.sensitive += generation.objective.sensitive
+        engine.filled = max(now, engine.filled) + self._speeds[engine.id].prefill(computed)
+        self._vacancies.update(engine)
+
+    def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
+        self._prefixes.came(engine.id, generation.beginnings, now)
+        computed, tokens_out, sensitive = self._charges.pop(generation)
+        program = generation.program.whole()
+        if usage is not None:
+            self._shares.charge(program.tenant, usage.tokens_in - usage.tokens_cached - computed, usage.tokens_out - tokens_out)
+            self._lengths.learn(generation, usage)
+            self._speeds[engine.id].learn(usage)
+            self._kinds[engine.about.model].learn(usage)
+        engine.tokens = max(0.0, engine.tokens - computed - tokens_out) if engine.holds else 0.0
+        engine.sensitive -= sensitive
+        self._vacancies.update(engine)
+
+    def ended(self, generation: Generation, now: float) -> None:
+        if generation in self._backlog:
+            self._backlog.drop(generation)
+            self._prefixes.need_no_more(generation.beginnings)
+
+    def came(self, engine: Engine) -> None:
+        self._prefixes.add(engine.id)
+        model = self._kinds.setdefault(engine.about.model, Speed())
+        self._speeds[engine.id] = model.copy()
+        self._vacancies.update(engine)
+
+    def gone(self, engine: Engine) -> None:
+        self._prefixes.remove(engine.id)
+        self._vacancies.remove(engine)
+        del self._speeds[engine.id]
+
+    def reported(self, report: EngineHolds) -> bool:
+        return self._prefixes.report(report)
+
+    # What it decides -----------------------------------------------------------------------------
+
+    def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
+        self._now = now
+        if not self._vacancies or not len(self._backlog):
+            return None
+        passed: list[Generation] = []
+        decision = None
+        models = self._vacancies.models()
+        while decision is None and len(passed) < LOOKED_AT and (generation := self._backlog.first(models)) is not None:
+            decision = self._place(generation, engines, now)
+            if decision is None:
+                self._backlog.drop(generation)
+                passed.append(generation)
+        for generation in passed:
+            self._backlog.push(generation)
+        return decision
+
+    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | None:
+        rules, speeds = self._rules, self._speeds
+        lately, patient = now - self._sensitive < LATELY, now - generation.since < PATIENCE
+        fitting = {
+            engine: held
+            for engine, held in self._candidates(generation, engines)
+            if has_room(engine, generation, held, speeds[engine.id], rules, lately, patient)
+        }
+        if not fitting:
+            return None
+        best, second = ranked(fitting, generation, speeds, now, rules)
+        return Decision(
+            generation,
+            best.engine,
+            why=explain(generation, best, second),
+            runner_up=second.engine.id if second is not None else "",
+            prefix=min(best.held, generation.tokens_in),
+            slack=self.slack(generation, now),
+            priority=STRICTNESS[generation.objective.kind],
+        )
+
+    def _candidates(self, generation: Generation, engines: Mapping[str, Engine]) -> Iterator[tuple[Engine, int]]:
+        """Those that hold most of the prompt, and those that are emptiest: one of them is the best, or nearly."""
+        model, index, beginnings = generation.call.request.model, self._prefixes, generation.beginnings
+        seen = set()
+        if self._rules.prefixes:
+            for name, held in index.cached(beginnings):
+                engine = engines.get(name)
+                if engine is None or engine not in self._vacancies or (model is not None and engine.about.model != model):
+                    continue
+                seen.add(engine)
+                yield engine, held
+                if len(seen) >= HOLDERS:
+                    break
+        for engine in islice(self._vacancies.emptiest(model, engines), EMPTIEST):
+            if engine not in seen:
+                yield engine, index.held(engine.id, beginnings) if self._rules.prefixes else 0
+
+    def slack(self, generation: Generation, now: float) -> float | None:
+        """Seconds that a generation could lose before something is late: its deadline, or else its program."""
+        due = generation.objective.due
+        if due is not None:
+            return due - now - generation.tail
+        if generation.objective.urgent:
+            return generation.program.whole().way - generation.tail
+        return None
+
+    # What it reckons -----------------------------------------------------------------------------
+
+    def _judge(self, generation: Generation) -> None:
+        if self._objective is not None:
+            generation.objective = self._objective(generation)
+
+    def _rank(self, generation: Generation) -> Rank:
+        """Seconds on one axis: the moment up to which others may go first; within a program the longer way first."""
+        objective, program, rules = generation.objective, generation.program.whole(), self._rules
+        if not rules.ways and not rules.objectives:
+            return (generation.order,)
+        moment = program.arrived + (WAY * program.way if rules.ways else 0.0)
+        if rules.objectives and not objective.urgent:
+            moment = program.arrived + PATIENCE + (program.attained if rules.ways else 0.0)
+        if rules.objectives and objective.due is not None:
+            moment = min(moment, objective.due - generation.tail)
+        return (moment, -generation.tail, generation.order)
+
+    def _seconds(self, generation: Generation) -> float:
+        """How long a generation will take by itself, on an engine like those that are there."""
+        speed = next(iter(self._kinds.values()), None) if (model := generation.call.request.model) is None else self._kinds.get(model)
+        speed = speed or Speed()
+        return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(1.0)

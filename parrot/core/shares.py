@@ -1,0 +1,43 @@
+"""Fairness between tenants: who has had least is next (virtual token counter: Sheng et al., OSDI'24).
+
+A tenant's counter grows by the tokens that were worked for it, output tokens counting more, over its weight. Among those for whom something
+waits the smallest counter is next, so that over time all get the same share, however much one of them sends. One that comes
+back after it had nothing to do is lifted to the smallest counter of those who stayed: nobody saves up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+INPUT, OUTPUT = 1.0, 2.0  # what a token counts
+LEAD = 20_000.0  # tokens by which work that somebody waits for may run ahead of its tenant's share
+
+
+class Shares:
+    """Counters by tenant.
+
+    Args:
+        weights: of tenants that shall get more or less than others; 1 for all that are not named.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
+        self._weights = dict(weights or {})
+        self._counters: dict[str, float] = {}
+
+    def enter(self, tenant: str, others: Iterable[str]) -> None:
+        """A tenant for whom nothing waited has something to do again, beside others for whom something waits."""
+        least = min((self._counters.get(other, 0.0) for other in others if other != tenant), default=0.0)
+        self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
+
+    def charge(self, tenant: str, tokens_in: float, tokens_out: float) -> None:
+        """So much was worked for a tenant, or is about to be; negative amounts take back what was charged too early."""
+        cost = INPUT * tokens_in + OUTPUT * tokens_out
+        self._counters[tenant] = self._counters.get(tenant, 0.0) + cost / self._weights.get(tenant, 1.0)
+
+    def had(self, tenant: str) -> float:
+        """What a tenant has had, in weighted tokens."""
+        return self._counters.get(tenant, 0.0)
+
+    def forget(self, tenant: str) -> None:
+        """It has nothing under way: when it comes back, it begins with the others."""
+        self._counters.pop(tenant, None)

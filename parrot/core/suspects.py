@@ -1,0 +1,45 @@
+"""Generations that engines have died of, perhaps: they wait apart, since each runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from parrot.core.graph import Generation
+
+
+class Suspects:
+    """First come, first served, by the model that is asked for."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str | None, list[tuple[int, int, Generation]]] = {}
+        self._pushed = 0
+
+    def push(self, generation: Generation) -> None:
+        """Add a generation; its `order` says when it first became ready, so that one that comes back goes to the front."""
+        self._pushed += 1
+        entry = (generation.order, self._pushed, generation)
+        heappush(self._queues.setdefault(generation.call.request.model, []), entry)
+
+    def __iter__(self) -> Iterator[Generation]:
+        """All that wait, in no order."""
+        return (generation for queue in self._queues.values() for _, _, generation in queue if not generation.ended)
+
+    def __bool__(self) -> bool:
+        return any(self._first(model) for model in self._queues)
+
+    def serves(self, model: str) -> bool:
+        """Whether anything waits for an engine with this model."""
+        return bool(self._first(model) or self._first(None))
+
+    def pop(self, model: str) -> Generation:
+        """The next generation for an engine with this model, of which there is one."""
+        queues = [queue for name in (model, None) if (queue := self._first(name))]
+        return heappop(min(queues, key=lambda queue: queue[0]))[2]
+
+    def _first(self, model: str | None) -> list[tuple[int, int, Generation]]:
+        """The queue of those that ask for this model, without what was cancelled at its head."""
+        queue = self._queues.get(model, [])
+        while queue and queue[0][2].ended:
+            heappop(queue)
+        return queue

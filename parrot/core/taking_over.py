@@ -1,0 +1,82 @@
+"""How a machine comes to know what its predecessor knew. What follows from it is part of its first batch."""
+
+from __future__ import annotations
+
+from parrot.core.call_rules import watch
+from parrot.core.cell import Cell
+from parrot.core.ending import finished
+from parrot.core.graph import Generation, Session
+from parrot.core.lowering import take_apart
+from parrot.core.objectives import STRICTNESS, refresh
+from parrot.core.policy import Engine
+from parrot.wire.states import ENDED, SessionState, VariableState
+from parrot.wire.to_core import SubmitCall
+
+
+def resume_engine(cell: Cell, engine: Engine) -> None:
+    """Know an engine that a predecessor knew; it gets a whole lease from now."""
+    cell.fleet.add(engine)
+    cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
+
+
+def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
+    """Know a session that a predecessor knew.
+
+    Args:
+        cell: which takes over.
+        session: with its calls.
+        expires: when its results end, in seconds since the epoch, if that is settled.
+    """
+    cell.graph.sessions[session.id] = session
+    for call in session.calls:
+        cell.graph.note(session, call)
+    if expires is not None:
+        cell.timers.set(("results", session.id), expires)
+    elif session.state == SessionState.OPEN:
+        cell.timers.set(("idle", session.id), cell.now + cell.limits.idle)
+
+
+def forget_session(cell: Cell, session: str) -> None:
+    """A session has expired while nobody led."""
+    cell.batch.write(("ZREM", cell.keys.sessions, session))
+
+
+def resume_call(cell: Cell, request: SubmitCall) -> list[Generation]:
+    """Know a call that has not ended; once all calls are known, its generations are to be resumed one by one, in order."""
+    session = cell.graph.sessions[request.session]
+    generations = cell.graph.add(session, request, take_apart(request))
+    cell.begun(generations)
+    watch(cell, session, request)
+    return generations
+
+
+def settle_objectives(cell: Cell) -> None:
+    """Once all calls are known, and before any generation is resumed: what each is for."""
+    refresh(cell.graph, cell.stirred)
+    for generation in cell.stirred:
+        generation.priority = STRICTNESS[generation.objective.kind]
+    cell.stirred.clear()
+
+
+def resume(cell: Cell, generation: Generation, state: VariableState, engine: str, job: str) -> None:
+    """Take a generation up where a predecessor left it.
+
+    Args:
+        cell: which takes over.
+        generation: of a resumed call, with its attempts and failures.
+        state: of its variable. An engine may have set it without the predecessor having been told: then the event that
+            still comes is a repetition.
+        engine, job: who held it, if anybody did, and the id of its job.
+    """
+    if state in ENDED:
+        cell.graph.restore_ended(generation)
+        cell.over(generation)
+        generation.call.failed |= state == VariableState.FAILED
+        generation.call.cancelled |= state == VariableState.CANCELLED
+        finished(cell, generation.call)
+    elif generation.missing == 0 and (holder := cell.fleet.engines.get(engine)) is not None:
+        generation.job = job
+        cell.graph.read_prompt(generation)
+        cell.fleet.hold(generation, holder, cell.now)
+    elif generation.missing == 0:
+        cell.queue([generation])
