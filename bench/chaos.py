@@ -215,14 +215,13 @@ async def running(plan: Plan, folder: Path) -> AsyncIterator[tuple[Chaos, Watch]
         async with connect(server.url) as redis:
             watch = Watch(redis, KEYS, time.monotonic())
             chaos = Chaos(plan, folder, server, watch)
-            following = asyncio.create_task(watch.follow())
-            keepers = [asyncio.create_task(member.keep()) for member in chaos.members]
             try:
-                yield chaos, watch
+                async with asyncio.TaskGroup() as tasks:
+                    background = [tasks.create_task(work) for work in (watch.follow(), *(member.keep() for member in chaos.members))]
+                    yield chaos, watch
+                    for task in background:
+                        task.cancel()
             finally:
-                for task in (*keepers, following):
-                    task.cancel()
-                await asyncio.wait([*keepers, following])
                 await asyncio.gather(*(member.end(20) for member in chaos.members))
 
 

@@ -143,8 +143,8 @@ class Run:
 
     def _begin(self) -> None:
         if self._setting.closed:
-            while len(self._apps) < self._setting.closed:
-                self._arrive()
+            for _ in range(self._setting.closed):
+                self._arrive_alone()
         else:
             self._clock.after(self._gap(), self._come)
 
@@ -159,6 +159,10 @@ class Run:
     def _arrive(self) -> None:
         for kind in self._setting.workload.arrival(self._chance):
             self._start(kind)
+
+    def _arrive_alone(self) -> None:
+        """In a closed loop one comes for each that has ended."""
+        self._start(self._setting.workload.arrival(self._chance)[0])
 
     def _start(self, kind: Kind) -> None:
         number = self._arrived
@@ -221,7 +225,7 @@ class Run:
         self._left -= app.story.number in self._counted
         self._clock.after(FORGET_SECONDS, self._forget, app)
         if self._setting.closed:
-            self._arrive()
+            self._arrive_alone()
 
     def _forget(self, app: App) -> None:
         del self._apps[app.session]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from time import perf_counter
+from time import thread_time
 
 from parrot.core.graph import Generation
 from parrot.core.policy import Decision, Engine, Policy
@@ -22,43 +22,46 @@ class Stopwatch:
         self.seconds = 0.0
 
     def added(self, generations: Collection[Generation], now: float) -> None:
-        began = perf_counter()
+        began = thread_time()
         self._policy.added(generations, now)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
 
     def changed(self, generations: Iterable[Generation]) -> None:
-        began = perf_counter()
+        began = thread_time()
         self._policy.changed(generations)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
 
     def ready(self, generation: Generation, now: float) -> None:
-        began = perf_counter()
+        began = thread_time()
         self._policy.ready(generation, now)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
+
+    def wake(self) -> float | None:
+        return self._policy.wake()
 
     def waiting(self) -> Iterator[Generation]:
         return self._policy.waiting()
 
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
-        began = perf_counter()
+        began = thread_time()
         decision = self._policy.next(engines, now)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
         return decision
 
     def given(self, generation: Generation, engine: Engine, now: float) -> None:
-        began = perf_counter()
+        began = thread_time()
         self._policy.given(generation, engine, now)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
-        began = perf_counter()
+        began = thread_time()
         self._policy.left(generation, engine, usage, now)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
 
     def ended(self, generation: Generation, now: float) -> None:
-        began = perf_counter()
+        began = thread_time()
         self._policy.ended(generation, now)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
 
     def came(self, engine: Engine) -> None:
         self._policy.came(engine)
@@ -67,7 +70,7 @@ class Stopwatch:
         self._policy.gone(engine)
 
     def reported(self, report: EngineHolds) -> bool:
-        began = perf_counter()
+        began = thread_time()
         known = self._policy.reported(report)
-        self.seconds += perf_counter() - began
+        self.seconds += thread_time() - began
         return known

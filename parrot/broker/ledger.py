@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import structlog
 from redis.asyncio import Redis
 
 from parrot.broker.scripts import run
@@ -21,13 +22,15 @@ from parrot.wire.keys import Keys
 from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op
 
+log = structlog.get_logger("parrot.core")
+
 Record = dict[str, str]
 
 # What a machine is rebuilt from. Values, and whatever else is for people, stay where they are.
 SESSION = ("name", "tenant", "state", "deadline", "expires")
 CALL = ("request", "submitted")
 VARIABLE = (
-    *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error"),
+    *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error", "depth"),
     *("call", "tokens_out", "content", "length"),
 )
 ENGINE = ("about",)
@@ -42,7 +45,7 @@ class Lead:
         epoch: grows with each leader; the commit script refuses all but the newest.
         cursors: by stream name, the last entry that is done.
         batches: how many batches were committed.
-        forgetful: the broker has lost batches that it had acknowledged to us, as after a power loss.
+        forgetful: the broker has lost what it had acknowledged, as after a power loss, or may have and nobody can tell.
     """
 
     epoch: int
@@ -90,17 +93,38 @@ class Ledger:
         keys = self._keys
         epoch, *rest = await run(self._redis, "lead", [keys.core, keys.leader], leader, int(lease * 1000))
         if epoch == 0:
-            return float(rest[0]) / 1000
-        self._epoch = epoch
-        tasks, events, batches = (raw.decode() for raw in rest)
-        before, self._batches = self._batches, int(batches)
-        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches), forgetful=int(batches) < before)
+            left, holder = rest
+            if int(holder) != self._epoch:
+                self._epoch = 0  # another one leads: what is there from now on is not ours
+            return float(left) / 1000
+        tasks, events, batches = (raw.decode() for raw in rest[:3])
+        forgetful = self._is_forgetful(epoch - 1, int(batches), restarted=rest[3] == 1)
+        self._epoch, self._batches = epoch, int(batches)
+        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches), forgetful)
+
+    def _is_forgetful(self, epoch: int, batches: int, *, restarted: bool) -> bool:
+        """Whether what the broker had acknowledged may be missing.
+
+        A restart (or a failover: the server is another one then, too) may have cost the end of what was written. If all batches that we
+        know of are there, and nobody has led since, none is missing. Whoever did not lead cannot know that.
+
+        What others wrote after our last batch may be missing even so: tasks and events, as if they had never been sent. A publication is
+        gone with its event, so that what is there agrees with what we know; but its engine was answered and does not say it again.
+
+        Args:
+            epoch, batches: of the last lead, as the server knows it.
+            restarted: it is not the run of the server in which that lead was taken.
+        """
+        if batches < self._batches:
+            return True
+        return restarted and epoch != self._epoch
 
     async def commit(self, cursors: Mapping[str, str], batches: int, operations: Sequence[Op]) -> list[int]:
         """Write a batch: operations, read cursors and batch number together.
 
         Returns:
-            The positions of operations that were refused because their variable had ended meanwhile.
+            The positions of operations that were refused because their variable had ended meanwhile. What was refused since its key is
+            not of the schema's type is logged: only an operator can have made it so.
 
         Raises:
             NotLeader: another ServeCore has taken over; nothing was written.
@@ -111,13 +135,18 @@ class Ledger:
         batch = orjson.dumps({"position": position, "operations": operations})
         answer = await run(self._redis, "commit", [keys.core], self._epoch, batch, batches, self._batches)
         if answer == b"superseded":
+            self._epoch = 0
             raise NotLeader(f"Another ServeCore leads the cell {keys.cell} now.")
         if answer == b"lost":
             raise BrokerUnavailable(
                 "Redis has lost what it had acknowledged. With `appendfsync always` it would not, even in a power loss."
             )
         self._batches = batches
-        refused: list[int] = answer
+        refused: list[int]
+        refused, wrong = answer
+        for position in wrong:
+            name, key = operations[position][:2]
+            log.error("operation refused: the key has the wrong type", operation=name, key=key, remedy="delete the key")
         return refused
 
     async def dispatch(self, orders: Iterable[tuple[str, str, Order]]) -> list[str]:
@@ -126,7 +155,8 @@ class Ledger:
         An order for an engine that has left goes nowhere: its stream is gone, and that it left is an event of its own.
 
         Returns:
-            Engines that cannot be reached: somebody else has written to their job streams, with an id above all of ServeCore's.
+            Engines that cannot be reached: somebody else has written to their job streams, with an id above all of ServeCore's, or has
+            put something else in their place.
         """
         by_engine: dict[str, list[tuple[str, str, str]]] = {}
         for engine, entry, order in orders:
@@ -173,7 +203,8 @@ class Ledger:
             asked = orjson.dumps({"keys": [key(name) for name in names], "fields": fields})
             rows = await run(self._redis, "read", [self._keys.core], asked)
             for name, row in zip(names, rows, strict=True):
-                record = {field: value.decode(errors="replace") for field, value in zip(fields, row, strict=True) if value is not None}
+                present = zip(fields, row, strict=False)  # the row of what is no hash is empty
+                record = {field: value.decode(errors="replace") for field, value in present if value is not None}
                 if record:
                     records[name] = record
         return records

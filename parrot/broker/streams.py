@@ -12,6 +12,7 @@ from parrot.wire.codec import Message, encode
 
 START = "0-0"  # before the first entry
 FIRST = "0-1"  # the smallest id that an entry can have
+READ_BYTES = 16 * 1024 * 1024  # of entries in one read, about: Redis itself bounds their number only
 
 
 class Entry(NamedTuple):
@@ -28,15 +29,19 @@ class StreamReader:
     Plain XREAD with a cursor that the reader owns, not a consumer group: a stopped process that is blocked in XREADGROUP
     is still handed the next entry when its successor is already at work.
 
+    After a read of more than `READ_BYTES` it asks for fewer entries, down to one, and for more again when they are smaller.
+
     Args:
         redis: a client; one blocking read at a time occupies one of its connections.
         cursors: by stream name, the id of the last entry that is done.
         count: most entries of one stream in a read.
+        first: most entries of one stream in the first read, where they may be so large that all at once do not fit into memory.
     """
 
-    def __init__(self, redis: Redis, cursors: dict[str, str], count: int = 512) -> None:
+    def __init__(self, redis: Redis, cursors: dict[str, str], count: int = 512, first: int | None = None) -> None:
         self._redis = redis
-        self._count = count
+        self._most = count
+        self._count = min(count, first or count)
         self.cursors = cursors
 
     async def read(self, block_ms: int = BLOCK_MS) -> list[Entry]:
@@ -51,7 +56,15 @@ class StreamReader:
             entries += [Entry(stream, raw_id.decode(), fields) for raw_id, fields in rows]
             if rows:
                 self.cursors[stream] = entries[-1].id
+        self._adapt(entries)
         return entries
+
+    def _adapt(self, entries: list[Entry]) -> None:
+        size = sum(len(name) + len(value) for entry in entries for name, value in entry.fields.items())
+        if size > READ_BYTES:
+            self._count = max(1, min(self._count, len(entries)) * READ_BYTES // size)
+        elif 2 * size <= READ_BYTES and len(entries) >= self._count:  # there may be more, and they are small
+            self._count = min(self._most, 2 * self._count)
 
 
 async def append(redis: Redis, stream: str, messages: Iterable[Message]) -> list[str]:

@@ -91,8 +91,9 @@ def _record(cell: Cell, session: Session, request: SubmitCall, generations: Iter
         ("SADD", keys.active, request.call),
     )
     for generation in generations:
+        depth = cell.graph.variables[generation.variable].depth
         cell.batch.write(
-            put(keys.variable(generation.variable), records.output(request, generation.lowered.output)),
+            put(keys.variable(generation.variable), records.output(request, generation.lowered.output, depth)),
             ("RPUSH", keys.variables(session.id), generation.variable),
         )
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from parrot.core import records
 from parrot.core.cell import Cell
-from parrot.core.ending import fail, finished
+from parrot.core.ending import cancel, fail, finished
 from parrot.core.engine_rules import hear
 from parrot.core.graph import Generation
 from parrot.core.objectives import STRICTNESS, refresh
 from parrot.core.policy import Decision
 from parrot.errors import EngineError, from_wire
 from parrot.wire.states import CallState, VariableState
-from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, Usage
+from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked, Usage
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
@@ -69,6 +69,14 @@ def generation_returned(cell: Cell, event: GenerationReturned) -> None:
         cell.queue([generation])
 
 
+def generation_revoked(cell: Cell, event: GenerationRevoked) -> None:
+    """An operator wants a variable no more; its session is not asked."""
+    hear(cell, event.engine)
+    variable = cell.graph.variables.get(event.variable)
+    if variable is not None:
+        cancel(cell, variable, "It was revoked through Celery.")
+
+
 def _learn(generation: Generation, usage: Usage) -> None:
     generation.made.tokens = usage.tokens_out
     generation.call.cached += usage.tokens_cached
@@ -112,6 +120,7 @@ def job_of(generation: Generation) -> Job:
 def _send(cell: Cell, decision: Decision) -> None:
     generation, keys = decision.generation, cell.keys
     generation.priority = decision.priority
+    generation.call.expected += decision.prefix
     generation.job = cell.batch.order(decision.engine.id, job_of(generation))
     cell.batch.write(
         move(keys.variable(generation.variable), records.placed(generation, decision.why, cell.at)),

@@ -76,6 +76,7 @@ class Generation:
         beginnings: of its prompt, as other prompts may have them too; once it can run.
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
         tail: seconds from its start to the end of the longest way that begins with it, as last reckoned.
+        service: seconds of engine time that it is expected to need, its share of a batch.
         priority: with which an engine was given it.
         since: when it could run, in seconds since the epoch.
     """
@@ -98,6 +99,7 @@ class Generation:
     tokens_in: int = 0
     tokens_out: float = 0.0
     tail: float = 0.0
+    service: float = 0.0
     priority: int = 0
     since: float = 0.0
 
@@ -117,13 +119,14 @@ class Call:
 
     Attributes:
         unfinished: generations that have not ended.
-        cached: tokens of its prompts that engines did not have to compute.
+        expected, cached: tokens of its prompts that engines were expected to hold, and that they held.
     """
 
     request: SubmitCall
     unfinished: int
     failed: bool = False
     cancelled: bool = False
+    expected: int = 0
     cached: int = 0
 
     @property

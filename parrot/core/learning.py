@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from parrot.core.graph import Generation
 
 FUNCTIONS = 10_000  # whose outputs are known; the least recently used is forgotten
+MEMORY = 0.8  # of what was missing in the estimates of prompts, with each new one
 PRIOR_TOKENS = 128.0  # of an output of which nothing is known
 _RATIO = log(1.15)  # between buckets of a sketch: quantiles are right to some 7%
 _FADING = 0.99  # of the weight of what was seen, with each new one: the last hundred count
 _LEAST_WEIGHT = 1e-4
+ORDINARY_BATCH = 16.0  # sequences that share what a step takes in any case
+LEAST_PROMPT = 64  # tokens: the time of a shorter one says more about all else
 
 
 class Sketch:
@@ -70,14 +73,22 @@ class Sketch:
 
 
 class Lengths(Protocol):
-    """Says how long an output will be."""
+    """Says how long a prompt is, and how long its output will be."""
+
+    def prompt(self, generation: Generation) -> float:
+        """Expected prompt tokens, of which parts may be known by their names only."""
+        ...
+
+    def computed(self, generation: Generation) -> float:
+        """Expected tokens of the prompt that will have to be computed; what is asked before the prompt is known."""
+        ...
 
     def expect(self, generation: Generation) -> float:
         """Expected output tokens."""
         ...
 
     def learn(self, generation: Generation, usage: Usage) -> None:
-        """How long it was."""
+        """How long both were."""
         ...
 
 
@@ -86,7 +97,17 @@ class LearnedLengths:
 
     def __init__(self) -> None:
         self._sketches: OrderedDict[tuple[str, str, str | None], Sketch] = OrderedDict()
+        self._missing: dict[tuple[str, str, str | None], float] = {}
+        self._computed: dict[tuple[str, str, str | None], float] = {}
         self._all = Sketch()
+
+    def prompt(self, generation: Generation) -> float:
+        """Expected prompt tokens: the estimate from texts, and what was missing in it for this function of late."""
+        return max(1.0, generation.beginnings.prompt_tokens + self._missing.get(_key(generation), 0.0))
+
+    def computed(self, generation: Generation) -> float:
+        """Tokens of its prompt that will have to be computed, as of late for this function; 0 if nothing is known."""
+        return self._computed.get(_key(generation), 0.0)
 
     def expect(self, generation: Generation) -> float:
         """Expected output tokens of a generation; never above what its sampling allows."""
@@ -111,9 +132,15 @@ class LearnedLengths:
         if sketch is None:
             sketch = self._sketches[key] = Sketch()
             if len(self._sketches) > FUNCTIONS:
-                self._sketches.popitem(last=False)
+                forgotten, _ = self._sketches.popitem(last=False)
+                self._missing.pop(forgotten, None)
+                self._computed.pop(forgotten, None)
         else:
             self._sketches.move_to_end(key)
+        missing = usage.tokens_in - generation.beginnings.prompt_tokens
+        self._missing[key] = missing + MEMORY * (self._missing.get(key, missing) - missing)
+        computed = usage.tokens_in - usage.tokens_cached
+        self._computed[key] = computed + MEMORY * (self._computed.get(key, computed) - computed)
         sketch.add(usage.tokens_out)
         self._all.add(usage.tokens_out)
 
@@ -124,23 +151,24 @@ def _key(generation: Generation) -> tuple[str, str, str | None]:
 
 
 class Line:
-    """A straight line through observations, the recent ones counting more: recursive least squares with forgetting.
+    """A straight line through observations, the recent ones counting more: ridge regression with forgetting.
+
+    What is believed of the slope at first counts like a few observations, and is not forgotten: where all observations lie at one
+    place, they say nothing of the slope.
 
     Args:
-        at_zero, slope: what is believed before anything was seen, with the weight of a few observations.
-        scale: typical size of the abscissa, so that both beliefs weigh alike.
+        at_zero, slope: what is believed before anything was seen.
+        scale: typical size of the abscissa.
     """
 
-    __slots__ = ("_sum_w", "_sum_x", "_sum_xx", "_sum_xy", "_sum_y", "at_zero", "slope")
+    __slots__ = ("_belief", "_strength", "_sum_w", "_sum_x", "_sum_xx", "_sum_xy", "_sum_y", "at_zero", "slope")
 
     def __init__(self, at_zero: float, slope: float, scale: float) -> None:
-        self.at_zero, self.slope = at_zero, slope
-        xs = (0.5 * scale, 1.5 * scale)
-        self._sum_w = 2.0
-        self._sum_x = sum(xs)
-        self._sum_xx = sum(x * x for x in xs)
-        self._sum_y = sum(at_zero + slope * x for x in xs)
-        self._sum_xy = sum(x * (at_zero + slope * x) for x in xs)
+        self.at_zero = at_zero
+        self.slope = self._belief = slope
+        self._strength = scale * scale
+        self._sum_w, self._sum_x, self._sum_y = 1.0, 0.0, at_zero
+        self._sum_xx = self._sum_xy = 0.0
 
     def add(self, x: float, y: float) -> None:
         """One more observation. The line never falls and never begins below 0: time does not run backwards."""
@@ -150,10 +178,12 @@ class Line:
         self._sum_y = self._sum_y * _FADING + y
         self._sum_xy = self._sum_xy * _FADING + x * y
         mean_x, mean_y = self._sum_x / self._sum_w, self._sum_y / self._sum_w
-        variance = self._sum_xx / self._sum_w - mean_x * mean_x
-        if variance > 1e-9 * (1.0 + mean_x * mean_x):
-            self.slope = max(0.0, (self._sum_xy / self._sum_w - mean_x * mean_y) / variance)
-        self.at_zero = max(0.0, mean_y - self.slope * mean_x)
+        together = self._sum_xy - self._sum_w * mean_x * mean_y
+        spread = self._sum_xx - self._sum_w * mean_x * mean_x
+        self.slope = max(0.0, (together + self._strength * self._belief) / (spread + self._strength))
+        self.at_zero = mean_y - self.slope * mean_x
+        if self.at_zero < 0.0:
+            self.at_zero, self.slope = 0.0, mean_y / mean_x
 
     def at(self, x: float) -> float:
         """What is expected there."""
@@ -163,36 +193,54 @@ class Line:
 class Speed:
     """How fast an engine is, fitted online from the usages that it reports.
 
-    A decoding step takes about `a + b * running` seconds, and the first token comes after the tokens that had to be computed, at so many a
-    second. Before anything is known, the times of a small GPU are taken.
+    A step takes about `a + b * context + c * computed` seconds: context is what the sequences of the batch attend to, in tokens, and
+    computed are the tokens of prompts that are computed in it. Before anything is known, the times of a small GPU are taken.
     """
 
-    __slots__ = ("_prefill", "_step")
+    __slots__ = ("_seconds", "_step", "_tokens")
 
     def __init__(self) -> None:
-        self._step = Line(0.02, 0.0005, scale=16.0)
-        self._prefill = Line(0.02, 1 / 4000, scale=1000.0)
+        self._step = Line(0.02, 5e-7, scale=10_000.0)
+        self._tokens, self._seconds = 100.0, 100.0 / 4000  # of prompts that were computed alone
 
-    def learn(self, usage: Usage) -> None:
-        """Note what a generation took."""
-        if usage.tokens_out > 1 and usage.running >= 1.0:
-            self._step.add(usage.running, (usage.seconds - usage.first_token_seconds) / (usage.tokens_out - 1))
-        if usage.tokens_out:
-            self._prefill.add(max(0, usage.tokens_in - usage.tokens_cached), usage.first_token_seconds)
+    def learn_step(self, context: float, seconds: float, steps: int, computed: float) -> None:
+        """Note how long an output took.
+
+        Args:
+            context: of the batch, on average.
+            seconds: from its first token to its last.
+            steps: between them.
+            computed: tokens of other prompts that were computed in between.
+        """
+        self._step.add(context, max(0.0, seconds - self.prefill(computed)) / steps)
+
+    def learn_prefill(self, tokens: int, seconds: float) -> None:
+        """Note how long a prompt took that waited for no other.
+
+        Args:
+            tokens: that were computed.
+            seconds: to the first token of the output.
+        """
+        if tokens >= LEAST_PROMPT:
+            self._tokens = self._tokens * _FADING + tokens
+            self._seconds = self._seconds * _FADING + max(0.0, seconds - self.step(tokens))
 
     def copy(self) -> Speed:
         """One for another engine, which is believed to be like this one until it shows how it is."""
         return deepcopy(self)
 
-    def step(self, running: float) -> float:
-        """Seconds of a decoding step with so many generations in the batch."""
-        return max(1e-6, self._step.at(running))
+    def step(self, context: float) -> float:
+        """Seconds of a decoding step of a batch with so many tokens of context."""
+        return max(1e-6, self._step.at(context))
 
-    @property
-    def neighbour(self) -> float:
-        """Seconds that each generation adds to the step of all others."""
-        return self._step.slope
+    def share(self, context: float) -> float:
+        """Seconds of the engine's time that a token takes of a sequence with so much context, in a batch of ordinary size."""
+        return self._step.at_zero / ORDINARY_BATCH + self._step.slope * context
+
+    def slower(self, context: float) -> float:
+        """Seconds that so much more context adds to each step."""
+        return self._step.slope * context
 
     def prefill(self, tokens: float) -> float:
         """Seconds to compute so many tokens of a prompt."""
-        return max(1e-7, self._prefill.slope) * tokens
+        return tokens * self._seconds / self._tokens

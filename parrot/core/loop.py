@@ -23,7 +23,7 @@ from parrot.core.limits import Limits
 from parrot.core.machine import Machine
 from parrot.core.records import clock
 from parrot.core.recovery import rebuild
-from parrot.core.undecodable import answers
+from parrot.core.undecodable import SetInVain, answers, set_in_vain
 from parrot.errors import BrokerUnavailable, InternalError, MessageError, NotLeader, ParrotError
 from parrot.wire import to_core
 from parrot.wire.keys import Keys
@@ -34,6 +34,7 @@ from parrot.wire.to_ledger import Op, bury
 log = structlog.get_logger("parrot.core")
 
 PORTION_BYTES = 16 * 1024 * 1024  # of messages that are committed together: Redis takes no command of more than 512 MiB
+FIRST_READ = 16  # entries of each stream; a leader that died of too many large ones must not die of them again
 HISTORY = 1_000  # entries of each stream that stay after they were read, for people who look
 STANDBY_LOOKS = 0.5  # seconds after which a standby looks again: a leader that ends lays its lease down before it runs out
 LATE = 0.5  # seconds that a read may take longer than it was told to, on a busy machine
@@ -66,7 +67,7 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
                         core = await Core.take_over(ledger, keys, limits_of(settings), lead)
                         log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
                         ready()
-                        reader = StreamReader(redis, core.cursors)
+                        reader = StreamReader(redis, core.cursors, first=FIRST_READ)
                         while True:
                             renewal.alive()
                             await core.turn(reader)
@@ -134,9 +135,11 @@ class Core:
         core = cls(ledger, keys, limits, machine, lead)
         await core._dispatch(unsent)
         if lead.forgetful:
-            # Engines read jobs and published values that are gone now: they come back under new ids, and nothing that they held stands.
-            log.error("the broker has lost what it had acknowledged", consequence="all engines begin anew")
-            await core._dismiss(machine.fleet.engines, "the broker has lost what it had acknowledged")
+            # Engines may have read jobs and published values that are gone now: they come back under new ids, and nothing that they held
+            # stands.
+            if engines := list(machine.fleet.engines):
+                log.error("the broker may have lost what it had acknowledged", consequence="engines begin anew", engines=engines)
+            await core._dismiss(engines, "the broker may have lost what it had acknowledged")
         await core.step([])
         return core
 
@@ -180,8 +183,9 @@ class Core:
             except Exception as error:  # the entry goes to the dead letters, and whoever waits for it is told
                 log.exception("dead letter", stream=entry.stream, id=entry.id)
                 await self._start_over()
-                batch = self._decide([])
-                batch.write(*self._put_aside(entry, InternalError(f"ServeCore failed to handle it: {type(error).__name__}: {error}")))
+                fault = InternalError(f"ServeCore failed to handle it: {type(error).__name__}: {error}")
+                batch = self._machine.handle(self._in_vain(entry, fault), time.time())
+                batch.write(*self._put_aside(entry, fault))
             await self._carry_out([entry], batch)
 
     async def _start_over(self) -> None:
@@ -217,8 +221,8 @@ class Core:
         downs = [EngineDown(engine=engine, reason=reason) for engine in engines]
         await self._carry_out([], self._machine.handle(downs, time.time()))
 
-    def _decode(self, entries: list[Entry]) -> tuple[list[Task | Event], list[Op]]:
-        messages: list[Task | Event] = []
+    def _decode(self, entries: list[Entry]) -> tuple[list[Task | Event | SetInVain], list[Op]]:
+        messages: list[Task | Event | SetInVain] = []
         put_aside: list[Op] = []
         for entry in entries:
             door = to_core.tasks if entry.stream == self._keys.tasks else to_core.events
@@ -226,6 +230,7 @@ class Core:
                 messages.append(door.decode(entry.fields))
             except MessageError as error:
                 log.warning("dead letter", stream=entry.stream, id=entry.id, reason=str(error))
+                messages += self._in_vain(entry, error)
                 put_aside += self._put_aside(entry, error)
         return messages, put_aside
 
@@ -235,6 +240,9 @@ class Core:
         if entry.stream != self._keys.tasks:
             return [letter]
         return [letter, *answers(self._keys, entry.fields, error, self._limits.results, clock(time.time()))]
+
+    def _in_vain(self, entry: Entry, error: ParrotError) -> list[SetInVain]:
+        return set_in_vain(entry.fields, error) if entry.stream == self._keys.tasks else []
 
     async def _trim(self, entries: list[Entry]) -> None:
         for stream, history in self._histories.items():

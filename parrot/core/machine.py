@@ -15,14 +15,15 @@ from parrot.core.call_rules import deadline_over, submit_call
 from parrot.core.cell import Cell
 from parrot.core.engine_rules import engine_beat, engine_down, engine_holds, engine_up, lease_over, spare
 from parrot.core.fleet import Fleet
-from parrot.core.generation_rules import assign, generation_done, generation_failed, generation_returned
+from parrot.core.generation_rules import assign, generation_done, generation_failed, generation_returned, generation_revoked
 from parrot.core.graph import Graph
 from parrot.core.limits import Limits
 from parrot.core.policy import Policy
 from parrot.core.scheduler import Scheduler
 from parrot.core.session_rules import cancel_session, close_session, idle_over, note_progress, open_session, results_over
 from parrot.core.timers import Timers
-from parrot.core.variable_rules import cancel_variable, declare_variable, set_variable, want_variable
+from parrot.core.undecodable import SetInVain
+from parrot.core.variable_rules import cancel_variable, declare_variable, set_in_vain, set_variable, want_variable
 from parrot.wire.keys import Keys
 from parrot.wire.to_core import (
     CancelSession,
@@ -37,6 +38,7 @@ from parrot.wire.to_core import (
     GenerationDone,
     GenerationFailed,
     GenerationReturned,
+    GenerationRevoked,
     OpenSession,
     SetVariable,
     SubmitCall,
@@ -50,6 +52,7 @@ RULES: dict[type[Any], Callable[[Cell, Any], None]] = {
     CancelSession: cancel_session,
     DeclareVariable: declare_variable,
     SetVariable: set_variable,
+    SetInVain: set_in_vain,
     WantVariable: want_variable,
     CancelVariable: cancel_variable,
     SubmitCall: submit_call,
@@ -60,6 +63,7 @@ RULES: dict[type[Any], Callable[[Cell, Any], None]] = {
     GenerationDone: generation_done,
     GenerationFailed: generation_failed,
     GenerationReturned: generation_returned,
+    GenerationRevoked: generation_revoked,
 }
 ALARMS: dict[str, Callable[[Cell, str], None]] = {
     "lease": lease_over,
@@ -95,7 +99,7 @@ class Machine:
     def timers(self) -> Timers:
         return self.cell.timers
 
-    def handle(self, messages: Iterable[Task | Event], now: float) -> Batch:
+    def handle(self, messages: Iterable[Task | Event | SetInVain], now: float) -> Batch:
         """Take in messages and the passing of time.
 
         Args:
@@ -117,7 +121,8 @@ class Machine:
 
     def deadline(self) -> float | None:
         """When `handle` must be called even if no message comes, in seconds since the epoch."""
-        return self.timers.next()
+        due = [when for when in (self.timers.next(), self.fleet.policy.wake()) if when is not None]
+        return min(due, default=None)
 
     def spare(self, now: float) -> None:
         """Nobody could be heard for a while: no engine is taken for dead before it had another lease to speak."""

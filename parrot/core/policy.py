@@ -22,18 +22,12 @@ class Engine:
         holds: the generations that it was given and that have not ended, by variable.
         draining: it will leave and is given nothing more.
         heard: when it last said anything, in seconds since the epoch.
-        tokens: of KV cache that it was given to fill: of what it holds, prompts that it did not have already, and expected outputs.
-        sensitive: how many of what it holds suffer from each neighbour in the batch.
-        filled: when it will have computed the prompts that it was given, in seconds since the epoch.
     """
 
     about: EngineUp
     holds: dict[str, Generation] = field(default_factory=dict)
     draining: bool = False
     heard: float = 0.0
-    tokens: float = 0.0
-    sensitive: int = 0
-    filled: float = 0.0
 
     @property
     def id(self) -> str:
@@ -94,6 +88,10 @@ class Policy(Protocol):
         Returns:
             None if nothing is to be sent for now.
         """
+        ...
+
+    def wake(self) -> float | None:
+        """When `next` should be asked again although nothing has happened, in seconds since the epoch; None if never."""
         ...
 
     def given(self, generation: Generation, engine: Engine, now: float) -> None:

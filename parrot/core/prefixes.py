@@ -164,6 +164,15 @@ class PrefixIndex:
                 return node.tokens or beginnings.tokens[place]
         return 0
 
+    def counted(self, beginnings: Beginnings) -> tuple[int, int] | None:
+        """The longest beginning of which an engine has counted the tokens: what it has, and what it was estimated to have."""
+        names = beginnings.names
+        for place in range(len(names) - 1, -1, -1):
+            node = self._nodes.get(names[place])
+            if node is not None and node.tokens:
+                return node.tokens, beginnings.tokens[place]
+        return None
+
     def waiting(self, beginnings: Beginnings) -> int:
         """How many generations wait that begin as far as possible like this prompt; 0 if it stands alone."""
         for name in reversed(beginnings.names):

@@ -20,19 +20,22 @@ class Program:
     Attributes:
         members: its generations that have not ended, and whether each could run already.
         arrived: when it began to be of work again, in seconds since the epoch: a conversation that goes on begins anew with each turn.
+        active: members that can run or do.
         attained: seconds of engine time that its generations have had.
+        rest: seconds of engine time that its generations are expected to need.
         way: seconds of the longest way that begins with a generation which can run; the program cannot end earlier.
     """
 
-    __slots__ = ("_active", "_grown", "_into", "arrived", "attained", "members", "tenant", "way")
+    __slots__ = ("_grown", "_into", "active", "arrived", "attained", "members", "rest", "tenant", "way")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
         self.members: dict[Generation, bool] = {}
         self.arrived = 0.0
         self.attained = 0.0
+        self.rest = 0.0
         self.way = 0.0
-        self._active = 0
+        self.active = 0
         self._grown = 0
         self._into: Program | None = None
 
@@ -56,8 +59,9 @@ class Program:
             large.arrived = small.arrived
         large.members |= small.members
         large.attained += small.attained
+        large.rest += small.rest
         large.way = max(large.way, small.way)
-        large._active += small._active
+        large.active += small.active
         large._grown += small._grown
         small._into, small.members = large, {}
         return large
@@ -74,15 +78,22 @@ class Program:
         """A member can run; its tail is reckoned."""
         if not self.members[generation]:
             self.members[generation] = True
-            self._active += 1
+            self.active += 1
         self.way = max(self.way, generation.tail)
 
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
-        if self.members.pop(generation, False):
-            self._active -= 1
-            if not self._active:
+        begun = self.members.pop(generation, None)
+        self.rest = max(0.0, self.rest - generation.service) if self.members else 0.0
+        if begun:
+            self.active -= 1
+            if not self.active:
                 self.way = 0.0
+
+    def expect(self, generation: Generation, seconds: float) -> None:
+        """How much engine time a member is expected to need, as far as is known now."""
+        self.rest += seconds - generation.service
+        generation.service = seconds
 
     def reckon(self, seconds: Callable[[Generation], float]) -> None:
         """Find the `tail` of every member, unless hardly anything was added since the last time.

@@ -56,8 +56,8 @@ def submitted(request: SubmitCall, at: str) -> Fields:
     }
 
 
-def output(request: SubmitCall, name: str) -> Fields:
-    """A variable that a call will make."""
+def output(request: SubmitCall, name: str, depth: int = 0) -> Fields:
+    """A variable that a call will make, after so many generations one after the other."""
     return {
         "session": request.session,
         "name": name,
@@ -66,6 +66,7 @@ def output(request: SubmitCall, name: str) -> Fields:
         "output": name,
         "function": request.function,
         "attempt": "0",
+        "depth": str(depth),
     }
 
 
@@ -93,7 +94,7 @@ def explained(decision: Decision) -> Fields:
         "engine": decision.engine.id,
         "why": decision.why,
         "objective": objective.kind,
-        "prefix_expected": str(decision.prefix),
+        "prefix_expected": str(decision.generation.call.expected),
         "runner_up": decision.runner_up,
         "group": objective.group,
         "slack": "" if decision.slack is None else f"{decision.slack:.3f}",
@@ -115,7 +116,7 @@ def placed(generation: Generation, why: str, at: str) -> Fields:
 
 def queued(generation: Generation, why: str) -> Fields:
     """A generation that waits for an engine."""
-    return {"state": VariableState.PENDING, "engine": "", "why": why} | setbacks(generation)
+    return {"state": VariableState.PENDING, "engine": "", "why": why, "ready": clock(generation.since)} | setbacks(generation)
 
 
 def setbacks(generation: Generation) -> Fields:

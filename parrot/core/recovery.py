@@ -5,6 +5,7 @@ from __future__ import annotations
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN
+from parrot.core.ending import fail
 from parrot.core.generation_rules import job_of
 from parrot.core.graph import Generation, Session
 from parrot.core.limits import Limits
@@ -12,6 +13,7 @@ from parrot.core.machine import Machine
 from parrot.core.policy import Engine
 from parrot.core.taking_over import forget_session, resume, resume_call, resume_engine, resume_session, settle_objectives
 from parrot.criteria import Criterion
+from parrot.errors import InternalError
 from parrot.wire.keys import Keys
 from parrot.wire.states import SessionState, VariableState
 from parrot.wire.to_core import EngineUp, SubmitCall
@@ -49,7 +51,7 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
     settle_objectives(machine.cell)
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
-            _restore(machine, generation, found.variable[generation.variable])
+            _restore(machine, generation, found.variable.get(generation.variable))
             if lead.forgetful:
                 generation.attempt += LOST_ATTEMPTS
     return machine, _unsent(machine)
@@ -69,6 +71,7 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
     state = VariableState(record["state"])
     variable = machine.graph.declare(machine.graph.sessions[session], name, state)
     variable.root = record.get("error", "")
+    variable.depth = int(record.get("depth", "0"))
     if criterion := record.get("criterion"):
         variable.criterion = Criterion(criterion)
     variable.due = records.seconds(due) if (due := record.get("due")) else None
@@ -83,7 +86,10 @@ def _in_order(found: Snapshot) -> list[Record]:
     return [found.active[call] for call in sorted(found.active, key=lambda call: (found.active[call]["submitted"], places[call]))]
 
 
-def _restore(machine: Machine, generation: Generation, record: Record) -> None:
+def _restore(machine: Machine, generation: Generation, record: Record | None) -> None:
+    if record is None:
+        fail(machine.cell, generation, InternalError("Its record in Redis was deleted or replaced, but not by Parrot."))
+        return
     generation.attempt = int(record["attempt"])
     generation.errors = int(record.get("errors", "0"))
     generation.deaths = frozenset(record.get("deaths", "").split())

@@ -15,6 +15,8 @@ class Rules:
         fairness: tenants take turns by what they have had.
         prefixes: what engines hold of a prompt counts.
         harm: what a placement does to others counts.
+        backlog: prompts wait in the core, where they can be re-ordered, and not in engines.
+        waves: a prompt waits as long as it would cost more than that to those whose tokens come.
         reserve: places are kept for sensitive work.
     """
 
@@ -23,4 +25,6 @@ class Rules:
     fairness: bool = True
     prefixes: bool = True
     harm: bool = True
+    waves: bool = True
     reserve: bool = True
+    backlog: bool = True

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple
 
 from parrot.core.backlog import Backlog, Rank
 from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths, Speed
+from parrot.core.load import Load, context_of
 from parrot.core.objectives import STRICTNESS, Objective
-from parrot.core.placement import explain, has_room, ranked
+from parrot.core.placement import AHEAD, explain, has_room, ranked
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
@@ -28,14 +28,6 @@ PATIENCE = 60.0  # seconds that work for which nobody waits lets other work pass
 LATELY = 10.0  # seconds for which sensitive work is remembered
 HOLDERS, EMPTIEST = 4, 6  # engines that are looked at for a place
 LOOKED_AT = 4  # generations that may be passed over since no engine has room for them, before the rest waits too
-
-
-class _Charge(NamedTuple):
-    """What an engine and a tenant were charged for a generation, to be taken back or put right when it leaves."""
-
-    computed: float
-    tokens_out: float
-    sensitive: bool
 
 
 class Scheduler:
@@ -63,12 +55,12 @@ class Scheduler:
         self._rules = rules or Rules()
         self._shares = Shares(weights)
         self._backlog = Backlog(self._rank, self._shares if self._rules.fairness else None)
-        self._speeds: dict[str, Speed] = {}
-        self._kinds: dict[str, Speed] = {}  # by model, what is believed of an engine that is new
-        self._charges: dict[Generation, _Charge] = {}
+        self._loads: dict[str, Load] = {}
+        self._unknown = Speed()
         self._vacancies = Vacancies()
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._now = 0.0
+        self._wake: float | None = None
 
     # What it is told -----------------------------------------------------------------------------
 
@@ -76,6 +68,7 @@ class Scheduler:
         for generation in generations:
             generation.tokens_out = self._lengths.expect(generation)
             generation.tail = self._seconds(generation)
+            generation.program.whole().expect(generation, self._service(generation, self._lengths.computed(generation)))
             self._judge(generation)
 
     def changed(self, generations: Iterable[Generation]) -> None:
@@ -88,7 +81,9 @@ class Scheduler:
     def ready(self, generation: Generation, now: float) -> None:
         self._now = now
         program = generation.program.whole()
+        generation.tokens_in = self._prompt(generation)
         generation.tokens_out = self._lengths.expect(generation)
+        program.expect(generation, self._service(generation, generation.tokens_in))
         program.reckon(self._seconds)
         program.begin(generation)
         if generation.objective.sensitive:
@@ -103,28 +98,21 @@ class Scheduler:
         if generation in self._backlog:
             self._backlog.drop(generation)
             self._prefixes.need_no_more(generation.beginnings)
-        held = min(self._prefixes.held(engine.id, generation.beginnings), generation.tokens_in)
-        computed = generation.tokens_in - held
+        load = self._loads[engine.id]
+        charge = load.give(generation, self._prefixes.held(engine.id, generation.beginnings), now)
         self._prefixes.comes(engine.id, generation.beginnings)
-        self._charges[generation] = _Charge(computed, generation.tokens_out, generation.objective.sensitive)
-        self._shares.charge(generation.program.whole().tenant, computed, generation.tokens_out)
-        engine.tokens += computed + generation.tokens_out
-        engine.sensitive += generation.objective.sensitive
-        engine.filled = max(now, engine.filled) + self._speeds[engine.id].prefill(computed)
-        self._vacancies.update(engine)
+        self._shares.charge(generation.program.whole().tenant, charge.computed, charge.tokens_out)
+        self._vacancies.update(load)
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         self._prefixes.came(engine.id, generation.beginnings, now)
-        computed, tokens_out, sensitive = self._charges.pop(generation)
-        program = generation.program.whole()
+        load = self._loads[engine.id]
+        charge = load.take(generation, usage, now)
         if usage is not None:
-            self._shares.charge(program.tenant, usage.tokens_in - usage.tokens_cached - computed, usage.tokens_out - tokens_out)
+            tenant, computed = generation.program.whole().tenant, usage.tokens_in - usage.tokens_cached
+            self._shares.charge(tenant, computed - charge.computed, usage.tokens_out - charge.tokens_out)
             self._lengths.learn(generation, usage)
-            self._speeds[engine.id].learn(usage)
-            self._kinds[engine.about.model].learn(usage)
-        engine.tokens = max(0.0, engine.tokens - computed - tokens_out) if engine.holds else 0.0
-        engine.sensitive -= sensitive
-        self._vacancies.update(engine)
+        self._vacancies.update(load)
 
     def ended(self, generation: Generation, now: float) -> None:
         if generation in self._backlog:
@@ -133,14 +121,14 @@ class Scheduler:
 
     def came(self, engine: Engine) -> None:
         self._prefixes.add(engine.id)
-        model = self._kinds.setdefault(engine.about.model, Speed())
-        self._speeds[engine.id] = model.copy()
-        self._vacancies.update(engine)
+        alike = next((load for load in self._loads.values() if load.engine.about.model == engine.about.model), None)
+        load = self._loads[engine.id] = Load(engine, Speed() if alike is None else alike.speed.copy())
+        self._vacancies.update(load)
 
     def gone(self, engine: Engine) -> None:
         self._prefixes.remove(engine.id)
         self._vacancies.remove(engine)
-        del self._speeds[engine.id]
+        del self._loads[engine.id]
 
     def reported(self, report: EngineHolds) -> bool:
         return self._prefixes.report(report)
@@ -161,30 +149,38 @@ class Scheduler:
                 passed.append(generation)
         for generation in passed:
             self._backlog.push(generation)
+        self._wake = None if decision is not None or not passed else self._next_filled(now)
         return decision
 
+    def _next_filled(self, now: float) -> float | None:
+        """When an engine will have computed so much of what it was given that it can take more."""
+        return min((load.filled - AHEAD for load in self._loads.values() if load.filled > now + AHEAD), default=None)
+
+    def wake(self) -> float | None:
+        return self._wake
+
     def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | None:
-        rules, speeds = self._rules, self._speeds
+        rules = self._rules
         lately, patient = now - self._sensitive < LATELY, now - generation.since < PATIENCE
         fitting = {
-            engine: held
-            for engine, held in self._candidates(generation, engines)
-            if has_room(engine, generation, held, speeds[engine.id], rules, lately, patient)
+            load: held
+            for load, held in self._candidates(generation, engines)
+            if has_room(load, generation, held, now, rules, lately, patient)
         }
         if not fitting:
             return None
-        best, second = ranked(fitting, generation, speeds, now, rules)
+        best, second = ranked(fitting, generation, now, rules)
         return Decision(
             generation,
-            best.engine,
+            best.load.engine,
             why=explain(generation, best, second),
-            runner_up=second.engine.id if second is not None else "",
+            runner_up=second.load.engine.id if second is not None else "",
             prefix=min(best.held, generation.tokens_in),
             slack=self.slack(generation, now),
             priority=STRICTNESS[generation.objective.kind],
         )
 
-    def _candidates(self, generation: Generation, engines: Mapping[str, Engine]) -> Iterator[tuple[Engine, int]]:
+    def _candidates(self, generation: Generation, engines: Mapping[str, Engine]) -> Iterator[tuple[Load, int]]:
         """Those that hold most of the prompt, and those that are emptiest: one of them is the best, or nearly."""
         model, index, beginnings = generation.call.request.model, self._prefixes, generation.beginnings
         seen = set()
@@ -194,12 +190,12 @@ class Scheduler:
                 if engine is None or engine not in self._vacancies or (model is not None and engine.about.model != model):
                     continue
                 seen.add(engine)
-                yield engine, held
+                yield self._loads[name], held
                 if len(seen) >= HOLDERS:
                     break
         for engine in islice(self._vacancies.emptiest(model, engines), EMPTIEST):
             if engine not in seen:
-                yield engine, index.held(engine.id, beginnings) if self._rules.prefixes else 0
+                yield self._loads[engine.id], index.held(engine.id, beginnings) if self._rules.prefixes else 0
 
     def slack(self, generation: Generation, now: float) -> float | None:
         """Seconds that a generation could lose before something is late: its deadline, or else its program."""
@@ -221,15 +217,34 @@ class Scheduler:
         objective, program, rules = generation.objective, generation.program.whole(), self._rules
         if not rules.ways and not rules.objectives:
             return (generation.order,)
-        moment = program.arrived + (WAY * program.way if rules.ways else 0.0)
+        moment = program.arrived
+        if rules.ways:
+            moment += WAY * (program.way + program.rest / max(1, len(self._loads)))
         if rules.objectives and not objective.urgent:
             moment = program.arrived + PATIENCE + (program.attained if rules.ways else 0.0)
         if rules.objectives and objective.due is not None:
             moment = min(moment, objective.due - generation.tail)
         return (moment, -generation.tail, generation.order)
 
+    def _prompt(self, generation: Generation) -> int:
+        """Expected tokens of a prompt: as engines have counted them, as far as they have."""
+        if (known := self._prefixes.counted(generation.beginnings)) is not None:
+            counted, estimated = known
+            return max(1, generation.beginnings.prompt_tokens - estimated + counted)
+        return int(self._lengths.prompt(generation))
+
+    def _speed(self, generation: Generation) -> Speed:
+        """Of an engine that could take it."""
+        model = generation.call.request.model
+        load = next((load for load in self._loads.values() if model is None or load.engine.about.model == model), None)
+        return self._unknown if load is None else load.speed
+
+    def _service(self, generation: Generation, computed: float) -> float:
+        """Engine time that a generation will need, of whose prompt so many tokens must be computed."""
+        speed = self._speed(generation)
+        return speed.prefill(computed) + generation.tokens_out * speed.share(context_of(generation))
+
     def _seconds(self, generation: Generation) -> float:
         """How long a generation will take by itself, on an engine like those that are there."""
-        speed = next(iter(self._kinds.values()), None) if (model := generation.call.request.model) is None else self._kinds.get(model)
-        speed = speed or Speed()
-        return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(1.0)
+        speed = self._speed(generation)
+        return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(context_of(generation))

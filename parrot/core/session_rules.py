@@ -81,10 +81,16 @@ def note_progress(cell: Cell) -> None:
     graph = cell.graph
     for session in cell.changed.values():
         cell.batch.write(put(cell.keys.session(session.id), records.progress(session)))
-    tenants = {session.tenant for session in cell.changed.values()}
-    under_way = {"active": str(len(graph.calls))} | {f"tenant:{name}": str(graph.tenants[name]) for name in tenants}
-    allowed = {"limit_active": str(cell.limits.active), "limit_tenant": str(cell.limits.tenant_active)}
-    cell.batch.write(put(cell.keys.core, under_way | allowed))
+    figures = {"active": len(graph.calls), "limit_active": cell.limits.active, "limit_tenant": cell.limits.tenant_active}
+    idle = []
+    for name in sorted({session.tenant for session in cell.changed.values()}):
+        if calls := graph.tenants[name]:
+            figures[f"tenant:{name}"] = calls
+        else:
+            idle.append(f"tenant:{name}")
+    cell.batch.write(put(cell.keys.core, {name: str(figure) for name, figure in figures.items()}))
+    if idle:
+        cell.batch.write(("HDEL", cell.keys.core, *idle))
     cell.changed.clear()
 
 

@@ -1,12 +1,14 @@
 """What can be said to the sender of a task that could not be handled: that its variables failed, and why. Pure.
 
-Such a task may come from a newer build, or from anybody: no more is believed of it than that it names variables. They are made only
-where there are none, so that nothing that exists can be changed this way.
+Such a task may come from a newer build, or from anybody: no more is believed of it than that it names variables. Those that it would
+have made are made only where there are none, so that nothing that exists can be changed this way; of the one that it would have set the
+machine decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,13 +19,40 @@ from parrot.errors import ParrotError
 from parrot.wire.codec import MAX_MESSAGE_BYTES
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState
-from parrot.wire.to_core import DeclareVariable, Id, SubmitCall
+from parrot.wire.to_core import DeclareVariable, Id, SetVariable, SubmitCall
 from parrot.wire.to_ledger import Op, answer
 
 MOST = 1_000  # variables that one task is believed to name
 
 _MAKING = frozenset({SubmitCall.__name__.encode(), DeclareVariable.__name__.encode()})  # tasks that somebody may wait for the variables of
+_SETTING = frozenset({SetVariable.__name__.encode()})
 _ID: TypeAdapter[str] = TypeAdapter(Id)
+
+
+@dataclass(frozen=True, slots=True)
+class SetInVain:
+    """A `SetVariable` that could not be handled.
+
+    Attributes:
+        session, variable: which it named.
+        error: why it could not be handled.
+    """
+
+    session: str
+    variable: str
+    error: ParrotError
+
+
+def set_in_vain(fields: Mapping[bytes, bytes], error: ParrotError) -> list[SetInVain]:
+    """What the machine is to be told of a task that could not be handled: one message if it would have set a variable, else none.
+
+    Args:
+        fields: of the task's stream entry, as Redis gave them.
+        error: why it could not be handled.
+    """
+    said = _said(fields, _SETTING)
+    session, variable = said.get("session"), said.get("variable")
+    return [SetInVain(session, variable, error)] if isinstance(session, str) and isinstance(variable, str) else []
 
 
 def answers(keys: Keys, fields: Mapping[bytes, bytes], error: ParrotError, life: int, at: str) -> list[Op]:
@@ -36,7 +65,7 @@ def answers(keys: Keys, fields: Mapping[bytes, bytes], error: ParrotError, life:
         life: for how many seconds the answer can be read.
         at: the time, as it is written into keys.
     """
-    said = _said(fields)
+    said = _said(fields, _MAKING)
     session: Any = said.get("session")
     if not _is_id(session):
         return []
@@ -46,9 +75,9 @@ def answers(keys: Keys, fields: Mapping[bytes, bytes], error: ParrotError, life:
     return [answer(keys.variable(variable), *names, variable, str(life), failed | {"name": name}) for name, variable in variables[:MOST]]
 
 
-def _said(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+def _said(fields: Mapping[bytes, bytes], kinds: frozenset[bytes]) -> dict[str, Any]:
     body = fields.get(b"body", b"")
-    if fields.get(b"kind") not in _MAKING or len(body) > MAX_MESSAGE_BYTES:
+    if fields.get(b"kind") not in kinds or len(body) > MAX_MESSAGE_BYTES:
         return {}
     try:
         said = from_json(body)

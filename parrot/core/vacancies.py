@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 
+from parrot.core.load import Load
 from parrot.core.policy import Engine
 
 LEVELS = 32  # of fullness that are told apart
@@ -26,13 +27,12 @@ class Vacancies:
         """The models of which an engine has a free place."""
         return [model for model, levels in self._levels.items() if any(levels)]
 
-    def update(self, engine: Engine) -> None:
+    def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""
-        capacity = engine.about.capacity
-        running = len(engine.holds)
-        level = int(LEVELS * max(running / capacity.running, min(1.0, engine.tokens / capacity.kv_tokens))) if running else 0
+        engine = load.engine
+        level = int(LEVELS * min(1.0, load.fullness)) if load.running else 0
         before = self._at.get(engine.id)
-        if running >= capacity.running:
+        if load.running >= engine.about.capacity.running:
             self.remove(engine)
         elif before != level:
             self.remove(engine)

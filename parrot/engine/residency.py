@@ -30,12 +30,14 @@ class Residency:
 
     Args:
         engine: the id of this incarnation.
-        holds: whether the KV cache has a block.
+        news: `Engine.cache_news`, which nobody else asks.
+        holds: `Engine.holds`.
         room: how many beginnings to know.
     """
 
-    def __init__(self, engine: str, holds: Callable[[int], bool], room: int = ROOM) -> None:
+    def __init__(self, engine: str, news: Callable[[], CacheNews], holds: Callable[[int], bool], room: int = ROOM) -> None:
         self._engine = engine
+        self._news = news
         self._holds = holds
         self._room = room
         self._sequence = 0
@@ -62,12 +64,9 @@ class Residency:
         if len(self._known) > self._room:
             self._forget(next(iter(self._known)))
 
-    def changes(self, news: CacheNews) -> EngineHolds | None:
-        """What has changed since the last report; None if nothing has.
-
-        Args:
-            news: all that has changed in the KV cache since then.
-        """
+    def changes(self) -> EngineHolds | None:
+        """What has changed since the last report; None if nothing has."""
+        news = self._news()
         for block in chain(news.stored, news.removed) if self._by_block else ():
             self._unsure |= self._by_block.get(block, set())
         stored, removed = self._look(self._unsure)
@@ -79,6 +78,7 @@ class Residency:
 
     def all(self) -> EngineHolds:
         """All that is held; the next report says what has changed since this one."""
+        self._news()  # what it says is in what is held
         self._look(self._known)
         self._unsure, self._forgotten = set(), {}
         held = [(name, known.said) for name, known in self._known.items() if known.said]

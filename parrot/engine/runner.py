@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from parrot.engine.residency import Residency
 from parrot.engine.waiting import Waiting
 from parrot.errors import BrokerUnavailable, Cancelled, EngineError, MessageError, ParrotError
 from parrot.wire import to_engine
-from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationFailed, GenerationReturned
+from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationFailed, GenerationReturned, GenerationRevoked
 from parrot.wire.to_engine import Cancel, Job, Order, Piece, Reorder, TellHoldings
 
 log = structlog.get_logger("parrot.engine")
@@ -123,7 +123,7 @@ class Runner:
         self._starting: list[Job] = []
         self._unwanted: set[tuple[str, int]] = set()  # of those that are starting
         self._batch = Batch()
-        self._residency = Residency(self.id, engine.holds)
+        self._residency = Residency(self.id, engine.cache_news, engine.holds)
         self._generator = Generator(engine, self.id, self._batch, self._residency, self._outbox.append)
         self._startable = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -159,6 +159,10 @@ class Runner:
         if drain_seconds is not None:
             self._drain_seconds = drain_seconds
         self._stopping.set()
+
+    async def revoke(self, variables: Iterable[str]) -> None:
+        """Have ServeCore cancel variables, whichever engine works on them; returns once it was told. Call it in the runner's loop."""
+        await self._link.tell([GenerationRevoked(engine=self.id, variable=variable) for variable in variables])
 
     async def run(self) -> None:
         """Work until stopped.
@@ -245,14 +249,9 @@ class Runner:
         while True:
             await asyncio.sleep(HOLDINGS_SECONDS)
             if not self._outbox.telling:  # else the broker is slow: more goes into the next report
-                report = self._residency.changes(self._engine.cache_news())
+                report = self._residency.changes()
                 if report is not None:
                     self._outbox.tell(report)
-
-    def _tell_holdings(self) -> None:
-        """All of them, at once."""
-        self._engine.cache_news()  # what it says of changes goes into the whole
-        self._outbox.tell(self._residency.all())
 
     # Jobs come in --------------------------------------------------------------------------------
 
@@ -268,7 +267,7 @@ class Runner:
                 elif isinstance(order, Reorder):
                     self._reorder(order)
                 elif isinstance(order, TellHoldings):
-                    self._tell_holdings()
+                    self._outbox.tell(self._residency.all())
                 else:
                     await self._bury(entry, order)
             self._startable.set()

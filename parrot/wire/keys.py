@@ -8,7 +8,7 @@ key                                    type    what it holds
 =====================================  ======  ==============================================================================
 `parrot:{cell}:tasks`                  stream  what apps ask for (`wire/to_core.py`), kept for a while after it is read
 `parrot:{cell}:events`                 stream  what engines report (`wire/to_core.py`), kept for a while after it is read
-`parrot:{cell}:core`                   hash    epoch, leader, cursors (`tasks`, `events`), batch number; calls under way and allowed
+`parrot:{cell}:core`                   hash    epoch, leader, server, cursors (`tasks`, `events`), batches; calls under way and allowed
 `parrot:{cell}:leader`                 string  epoch of the ServeCore that leads                                  (expires)
 `parrot:{cell}:dead`                   stream  entries that could not be understood, with stream, id, code and reason
 `parrot:{cell}:engines`                set     ids of the engines that are registered

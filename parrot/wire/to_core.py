@@ -267,8 +267,21 @@ class GenerationReturned(Message):
     attempt: Count
 
 
+class GenerationRevoked(Message):
+    """An operator asked through Celery that a generation be revoked: its variable is to be cancelled.
+
+    Attributes:
+        engine: whose worker was asked.
+    """
+
+    engine: Id
+    variable: Id
+
+
 Task = OpenSession | CloseSession | DeclareVariable | SetVariable | SubmitCall | WantVariable | CancelVariable | CancelSession
-Event = EngineUp | EngineBeat | EngineHolds | EngineDown | GenerationDone | GenerationFailed | GenerationReturned
+Event = EngineUp | EngineBeat | EngineHolds | EngineDown | GenerationDone | GenerationFailed | GenerationReturned | GenerationRevoked
 
 tasks: Door[Task] = Door(OpenSession, CloseSession, DeclareVariable, SetVariable, SubmitCall, WantVariable, CancelVariable, CancelSession)
-events: Door[Event] = Door(EngineUp, EngineBeat, EngineHolds, EngineDown, GenerationDone, GenerationFailed, GenerationReturned)
+events: Door[Event] = Door(
+    EngineUp, EngineBeat, EngineHolds, EngineDown, GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked
+)

@@ -1,6 +1,6 @@
 """What the commit script receives: the operations of one batch of ServeCore, applied all or not at all.
 
-An operation is a tuple of a Redis command (upper case, applied as it is) or one of the three conditional operations below
+An operation is a tuple of a Redis command (upper case, applied as it is) or one of the conditional operations below
 (lower case), a key and its arguments. See `broker/lua/commit.lua`.
 """
 
@@ -42,6 +42,11 @@ def answer(variable_key: str, news_key: str, session_key: str, variable: str, li
         fields: of the variable, its state among them.
     """
     return ("answer", variable_key, news_key, session_key, variable, life, *_flat(fields))
+
+
+def unless(key: str, field: str, value: str, operation: Op) -> Op:
+    """Do something, a Redis command, unless a field of a hash has this value."""
+    return ("unless", key, field, value, *operation)
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

@@ -128,6 +128,8 @@ async def test_servecore_leads_commits_and_dispatches(users: dict[str, Redis]) -
     assert await core.xlen(JOBS) == 1
     await ledger.trim(KEYS.tasks, "1-0")
     await ledger.abandon(["e1"])
+    about = await users["admin"].info("server")
+    assert await core.hget(KEYS.core, "server") == about["run_id"].encode()
 
 
 async def test_an_engine_lives_its_whole_life(guarded: EmbeddedServer, users: dict[str, Redis]) -> None:

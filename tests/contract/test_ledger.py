@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha1
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from parrot.broker.ledger import Lead, Ledger
+from parrot.broker.scripts import script
 from parrot.broker.streams import create_stream
 from parrot.errors import BrokerUnavailable, NotLeader
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState
 from parrot.wire.to_engine import Job
-from parrot.wire.to_ledger import answer, end, move, put
+from parrot.wire.to_ledger import answer, end, move, put, unless
 
 KEYS = Keys("test")
 CURSORS = {KEYS.tasks: "5-0", KEYS.events: "7-1"}
@@ -64,6 +68,60 @@ async def test_a_server_that_lost_a_batch_is_noticed_and_takes_no_more_from_this
     assert not (await lead(ledger)).forgetful
 
 
+async def restart(redis: Redis) -> None:
+    """As far as a leader can see."""
+    await redis.hset(KEYS.core, "server", "another")
+
+
+async def test_a_new_process_trusts_no_server_that_was_restarted_since_the_lead_was_taken(real_redis: Redis) -> None:
+    await lead(Ledger(real_redis, KEYS))
+    assert not (await lead(Ledger(real_redis, KEYS))).forgetful
+    about = await real_redis.info("server")
+    assert await real_redis.hget(KEYS.core, "server") == about["run_id"].encode()
+    await restart(real_redis)
+    assert (await lead(Ledger(real_redis, KEYS))).forgetful
+    assert not (await lead(Ledger(real_redis, KEYS))).forgetful
+
+
+async def test_whoever_led_last_and_finds_its_last_batch_again_trusts_a_server_that_was_restarted(real_redis: Redis) -> None:
+    ledger = Ledger(real_redis, KEYS)
+    await lead(ledger)
+    await ledger.commit(CURSORS, 1, [])
+    await restart(real_redis)
+    assert not (await lead(ledger)).forgetful
+    await restart(real_redis)
+    ledger._batches = 0  # as if no answer had come
+    assert not (await lead(ledger)).forgetful
+    await restart(real_redis)
+    await real_redis.hset(KEYS.core, "batches", "0")
+    assert (await lead(ledger)).forgetful
+
+
+@pytest.mark.parametrize("how", ["at a commit", "standing by"])
+async def test_whoever_saw_that_another_led_trusts_no_server_that_was_restarted_since_though_it_looks_as_it_left_it(
+    real_redis: Redis, how: str
+) -> None:
+    ledger, other = Ledger(real_redis, KEYS), Ledger(real_redis, KEYS)
+    mine = await lead(ledger)
+    await lead(other, 0.05)
+    if how == "at a commit":
+        with pytest.raises(NotLeader):
+            await ledger.commit(CURSORS, 1, [])
+    else:
+        assert isinstance(await ledger.lead("me", 1), float)
+    await restart(real_redis)
+    await real_redis.hset(KEYS.core, "epoch", str(mine.epoch))  # the other's lead is lost
+    assert (await lead(ledger)).forgetful
+
+
+async def test_a_server_that_does_not_say_which_run_it_is_can_be_led_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = script("lead").source.replace("'INFO'", "'NOINFO'")
+    monkeypatch.setattr(script("lead"), "source", source)
+    monkeypatch.setattr(script("lead"), "digest", sha1(source.encode(), usedforsecurity=False).hexdigest())
+    ledger = Ledger(redis, KEYS)
+    assert [(await lead(ledger)).forgetful, (await lead(Ledger(redis, KEYS))).forgetful] == [False, False]
+
+
 async def test_a_leader_that_was_replaced_can_write_nothing(ledger: Ledger, redis: Redis) -> None:
     await lead(Ledger(redis, KEYS))
     with pytest.raises(NotLeader, match="Another ServeCore leads"):
@@ -96,6 +154,46 @@ async def test_a_batch_of_thousands_of_operations_is_one_commit(ledger: Ledger, 
     assert len(await redis.keys("{test}:*")) == 5_000
 
 
+async def test_a_key_of_the_wrong_type_stops_no_other_operation(ledger: Ledger, redis: Redis) -> None:
+    wrong = "{test}:wrong"
+    await redis.set(wrong, "made by an operator")
+    operations = [
+        put(wrong, {"a": "1"}),
+        move(wrong, {"a": "1"}),
+        end(wrong, NEWS, "v", VariableState.FAILED, {"a": "1"}),
+        answer("{test}:w", wrong, KEYS.session("s"), "w", "60", {"state": "failed"}),
+        unless(wrong, "value", "x", ("SADD", "{test}:s", "x")),
+        ("SADD", wrong, "x"),
+        put("{test}:k", {"a": "1"}),
+    ]
+    with capture_logs() as logs:
+        assert await ledger.commit(CURSORS, 1, operations) == []
+    assert [(entry["operation"], entry["key"]) for entry in logs] == [(operation[0], operation[1]) for operation in operations[:-1]]
+    assert await redis.get(wrong) == b"made by an operator"
+    assert await redis.hgetall("{test}:k") == {b"a": b"1"}
+    assert (await lead(Ledger(redis, KEYS))).batches == 1
+
+
+async def test_any_other_error_of_an_operation_is_raised(ledger: Ledger) -> None:
+    with pytest.raises(ResponseError, match=r"(?i)command"):
+        await ledger.commit(CURSORS, 1, [("NONSENSE", "{test}:k")])
+
+
+async def test_what_is_no_hash_is_loaded_as_if_it_were_not_there(ledger: Ledger, redis: Redis) -> None:
+    await redis.sadd(KEYS.engines, "e1", "e2")
+    await redis.hset(KEYS.engine("e1"), "about", "it")
+    await redis.set(KEYS.engine("e2"), "made by an operator")
+    assert (await ledger.load()).engines == {"e1": {"about": "it"}}
+
+
+async def test_an_operation_is_carried_out_unless_a_field_has_that_value(ledger: Ledger, redis: Redis) -> None:
+    await redis.hset("{test}:v", "value", "🦜 1")
+    said = [unless("{test}:v", "value", value, ("RPUSH", "{test}:l", value)) for value in ("🦜 1", "🦜 2")]
+    absent = unless("{test}:none", "value", "x", ("RPUSH", "{test}:l", "x"))
+    assert await ledger.commit(CURSORS, 1, [*said, absent]) == []
+    assert await redis.lrange("{test}:l", 0, -1) == ["🦜 2".encode(), b"x"]
+
+
 async def test_a_script_that_the_server_forgot_is_sent_again(ledger: Ledger, redis: Redis) -> None:
     await ledger.commit(CURSORS, 1, [])
     await redis.script_flush()
@@ -121,8 +219,9 @@ async def test_an_engine_whose_job_stream_a_stranger_has_written_to_is_reported(
     for engine in ("e", "other"):
         await create_stream(redis, KEYS.jobs(engine))
     await redis.xadd(KEYS.jobs("e"), {"not": "a job"})
+    await redis.set(KEYS.jobs("third"), "not even a stream")
     await ledger.commit(CURSORS, 1, [])
-    assert await ledger.dispatch([("e", "1-0", job("a")), ("other", "1-1", job("b"))]) == ["e"]
+    assert await ledger.dispatch([("e", "1-0", job("a")), ("other", "1-1", job("b")), ("third", "1-2", job("c"))]) == ["e", "third"]
     assert (await redis.xlen(KEYS.jobs("e")), await redis.xlen(KEYS.jobs("other"))) == (1, 1)
 
 

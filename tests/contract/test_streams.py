@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from redis.asyncio import Redis
 
-from parrot.broker.streams import START, StreamReader, append
+from parrot.broker import streams
+from parrot.broker.streams import START, Entry, StreamReader, append
 from parrot.wire.to_core import CloseSession, tasks
 
 
@@ -26,6 +28,27 @@ async def test_a_second_read_goes_on_where_the_first_stopped(redis: Redis) -> No
     await append(redis, "{a}:tasks", [closing(i) for i in range(3)])
     assert [len(await reader.read(10)) for _ in range(2)] == [2, 1]
     assert await reader.read(10) == []
+
+
+async def test_fewer_entries_are_asked_for_while_they_are_large_and_none_is_missed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "READ_BYTES", 1_000)
+    sizes = [*[400] * 20, *[1_200] * 3, *[10] * 100]
+    ids = [(await redis.xadd("{a}:s", {"x": "x" * size})).decode() for size in sizes]
+    reader = StreamReader(redis, {"{a}:s": START}, count=16, first=8)
+    reads: list[list[Entry]] = []
+    while entries := await reader.read(1):
+        reads.append(entries)
+    assert [entry.id for entries in reads for entry in entries] == ids
+    assert [len(entries) for entries in reads] == [8, 2, 2, 2, 2, 2, 2, 2, 1, 1, 2, 4, 8, 16, 16, 16, 16, 16, 5]
+
+
+async def test_large_entries_are_read_one_by_one(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "READ_BYTES", 1_000)
+    for stream in ("{a}:x", "{a}:y"):
+        for _ in range(3):
+            await redis.xadd(stream, {"x": "x" * 1_200})
+    reader = StreamReader(redis, {"{a}:x": START, "{a}:y": START}, count=2)
+    assert [len(await reader.read(1)) for _ in range(3)] == [4, 2, 0]
 
 
 async def test_one_read_takes_from_several_streams(redis: Redis) -> None:

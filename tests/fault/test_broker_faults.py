@@ -215,3 +215,27 @@ async def test_a_cell_that_lost_its_last_second_works_on(tmp_path: Path) -> None
                 for variable in made:
                     await until_state(redis, variable.id, "ready")
             await check_left(redis, (session.id, [variable.id for variable in made]))
+
+
+async def test_a_cell_that_lost_power_with_its_servecore_works_on(tmp_path: Path) -> None:
+    """The new ServeCore remembers nothing that could show that something is missing, but engines do."""
+    with ExitStack() as running:
+        server = running.enter_context(EmbeddedServer(tmp_path / "broker"))
+        leader = running.enter_context(core(server.url, tmp_path / "core.log"))
+        running.enter_context(engine(server.url, tmp_path / "engine.log"))
+        async with connect(server.url) as redis:
+            known = await until_engines(redis)
+            async with P.AsyncSession(server.url) as session:
+                made = chain(20)
+                await until_state(redis, made[5].id, "ready")
+                synced = journal(server).stat().st_size
+                await until_state(redis, made[12].id, "ready")
+                leader.kill()
+                lose_power(server, synced)
+                await asyncio.to_thread(server.start)
+                successor = running.enter_context(core(server.url, tmp_path / "next.log"))
+                for variable in made:
+                    await until_state(redis, variable.id, "ready")
+                assert successor.said("may have lost what it had acknowledged") == 1
+                assert not await engines(redis) & known
+            await check_left(redis, (session.id, [variable.id for variable in made]))

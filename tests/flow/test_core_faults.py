@@ -14,8 +14,9 @@ from parrot.core.cell import Cell
 from parrot.core.loop import serve
 from parrot.core.machine import RULES, Machine
 from parrot.template import Segment
+from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
-from parrot.wire.to_core import DeclareVariable, OpenSession, Output, SubmitCall
+from parrot.wire.to_core import Argument, DeclareVariable, OpenSession, Output, SetVariable, SubmitCall
 from tests.flow.waiting import until
 
 KEYS = Keys()
@@ -52,6 +53,44 @@ async def test_a_message_that_servecore_fails_to_handle_is_put_aside_and_its_nei
         assert await real_redis.smembers(KEYS.active) == {b"before", b"after"}
         assert await real_redis.lrange(KEYS.calls("s"), 0, -1) == [b"before", b"after"]
         assert not core.done()
+    finally:
+        core.cancel()
+        await asyncio.wait([core])
+
+
+@pytest.mark.parametrize(
+    ("way", "code"), [("of a newer version", "version"), ("that cannot be read", "message"), ("that ServeCore fails to handle", "internal")]
+)
+async def test_a_value_that_cannot_be_set_is_put_aside_and_the_variable_fails(
+    redis_url: str, real_redis: Redis, monkeypatch: pytest.MonkeyPatch, way: str, code: str
+) -> None:
+    def faulty(cell: Cell, request: SetVariable) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setitem(RULES, SetVariable, faulty)
+    value = encode(SetVariable(session="s", variable="v", text="t"))
+    if code == "version":
+        value["v"] = str(VERSION + 1)
+    elif code == "message":
+        value["body"] = '{"session": "s", "variable": "v", "novelty": 1}'
+    waits = SubmitCall(
+        session="s",
+        call="waits",
+        function="f",
+        template=[Segment("slot", "i"), Segment("slot", "x")],
+        arguments={"i": Argument(variable="v")},
+        outputs={"x": Output(variable="waits.x")},
+    )
+    await append(real_redis, KEYS.tasks, [OpenSession(session="s", name="s"), DeclareVariable(session="s", variable="v", name="v"), waits])
+    await real_redis.xadd(KEYS.tasks, value)  # type: ignore[arg-type]
+    core = asyncio.create_task(serve(load(redis_url=redis_url)))
+    try:
+        await append(real_redis, KEYS.tasks, [DeclareVariable(session="s", variable="last", name="last", text="t")])
+        await until(lambda: real_redis.exists(KEYS.variable("last")))
+        ((_, letter),) = await real_redis.xrange(KEYS.dead)
+        assert letter[b"code"] == code.encode()
+        outcomes = await Variables(real_redis, KEYS).outcomes(["v", "waits.x"])
+        assert [(told.state, told.error_code) for told in outcomes] == [("failed", code), ("failed", "upstream")]
     finally:
         core.cancel()
         await asyncio.wait([core])

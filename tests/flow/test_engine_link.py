@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from parrot.config import load
 from parrot.engine.runner import LeaseError, Runner
 from parrot.engine.simulated import SimulatedEngine
 from parrot.sampling import SamplingConfig
-from parrot.wire.codec import encode
+from parrot.wire.codec import Message, encode
 from parrot.wire.keys import Keys
-from parrot.wire.to_engine import Job, Piece
+from parrot.wire.to_engine import Job, Mark, Piece, TellHoldings
 from tests.flow.silent import Silent
 from tests.flow.waiting import until
 
@@ -51,14 +51,18 @@ async def until_up(redis: Redis) -> None:
     await until(lambda: redis.exists(KEYS.events))
 
 
-async def place(redis: Redis, number: int) -> None:
+async def place(redis: Redis, number: int, text: str = "", marks: Sequence[Mark] = ()) -> None:
     """What ServeCore does: a pending variable, and a job on the engine's stream if that is there."""
     variable = f"v{number}"
     await redis.hset(KEYS.variable(variable), mapping={"state": "pending", "attempt": "1", "call": "c"})
     sampling = SamplingConfig(temperature=0, max_gen_length=8)
-    prompt = [Piece("text", f"Number {number}")]
-    job = Job(variable=variable, attempt=1, session="s", call="c", function="f", output="o", prompt=prompt, sampling=sampling)
-    await redis.xadd(KEYS.jobs(ENGINE), encode(job), id=f"1-{number}", nomkstream=True)  # type: ignore[arg-type]
+    prompt = [Piece("text", text or f"Number {number}")]
+    about = {"variable": variable, "attempt": 1, "session": "s", "call": "c", "function": "f", "output": "o"}
+    await order(redis, number, Job.model_validate({**about, "prompt": prompt, "sampling": sampling, "marks": marks}))
+
+
+async def order(redis: Redis, number: int, message: Message) -> None:
+    await redis.xadd(KEYS.jobs(ENGINE), encode(message), id=f"1-{number}", nomkstream=True)  # type: ignore[arg-type]
 
 
 async def until_ready(redis: Redis, number: int) -> None:
@@ -98,6 +102,28 @@ async def test_an_entry_that_is_no_job_lies_among_the_dead_letters(running: asyn
     ((_, letter),) = letters
     assert (letter[b"stream"], letter[b"id"], letter[b"code"]) == (KEYS.jobs(ENGINE).encode(), b"1-1", b"version")
     assert json.loads(letter[b"entry"]) == {"v": "9", "kind": "Job", "body": "{}"}
+
+
+async def test_servecore_learns_which_beginnings_the_cache_holds(running: asyncio.Task[None], real_redis: Redis) -> None:
+    text = "So begins many a prompt. " * 100  # 625 tokens of this engine
+    await place(real_redis, 1, text, [Mark(0, 1300, 77), Mark(1, 0, 78), Mark(2, 0, 79)])
+    await until_ready(real_redis, 1)
+
+    async def holdings() -> list[dict[str, object]]:
+        return [body for kind, body in await events(real_redis) if kind == "EngineHolds"]
+
+    await until(holdings)
+    (report,) = await holdings()
+    report["stored"] = sorted(report["stored"])  # type: ignore[call-overload]
+    assert report == {"engine": ENGINE, "sequence": 1, "stored": [[77, 320], [78, 608], [79, 608]], "removed": []}
+    await order(real_redis, 2, TellHoldings())
+
+    async def told() -> bool:
+        return len(await holdings()) == 2
+
+    await until(told)
+    whole = (await holdings())[1]
+    assert (whole["sequence"], whole["whole"], len(whole["stored"])) == (2, True, 3)  # type: ignore[arg-type]
 
 
 async def test_an_engine_that_was_given_up_ends_at_its_next_beat(running: asyncio.Task[None], real_redis: Redis) -> None:

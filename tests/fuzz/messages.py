@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from parrot.wire.codec import MAX_MESSAGE_BYTES
+from parrot.wire.codec import MAX_MESSAGE_BYTES, VERSION
 
 Raw = dict[bytes, bytes]
 
@@ -142,6 +142,7 @@ class Maker:
                 ("GenerationDone", about | {"usage": {"tokens_in": 1, "seconds": 0.5}}),
                 ("GenerationFailed", about | {"code": "engine", "reason": "r"}),
                 ("GenerationReturned", about),
+                ("GenerationRevoked", {"engine": engine, "variable": variable}),
             ]
         )
 
@@ -272,7 +273,7 @@ class Maker:
         return envelope(self._chance.choice(kinds), orjson.dumps(body))
 
     def _unknown_version(self, kind: bytes, body: Any) -> Raw:
-        versions = (b"2", b"0", b"-1", b"999", b"1.0", b" 1", b"", b"\xff", b"1" * 5_000)
+        versions = (str(VERSION + 1).encode(), b"0", b"-1", b"999", b"1.0", b" 1", b"", b"\xff", b"1" * 5_000)
         return fields(kind.decode(), body) | {b"v": self._chance.choice(versions)}
 
     def _strange(self, kind: bytes, body: Any) -> Raw:

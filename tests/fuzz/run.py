@@ -31,7 +31,7 @@ from parrot.engine.simulated import SimulatedEngine
 from parrot.errors import MessageError
 from parrot.lifeline import die_with_parent
 from parrot.wire import to_core, to_engine
-from parrot.wire.codec import Door
+from parrot.wire.codec import VERSION, Door
 from parrot.wire.keys import Keys
 from tests.flow.silent import Silent
 from tests.fuzz.messages import Maker, Sent, World
@@ -294,7 +294,7 @@ class Fire:
             for letter in await reader.read():
                 code, stream = letter.fields[b"code"].decode(), letter.fields[b"stream"].decode()
                 self._report.codes[code] += 1
-                if code != "poison":  # that one was understood, and is named by its call
+                if code not in ("poison", "variable"):  # those were understood, and are named by their call or variable
                     self._report.dead.setdefault(stream, set()).add(letter.fields[b"id"].decode())
 
     async def settle(self) -> None:
@@ -302,7 +302,9 @@ class Fire:
         names = [f"asked{i}.x" for i in range(50)]
         for i, name in enumerate(names):
             body = b'{"session":"asker","call":"c%d","outputs":{"x":{"variable":"%s"}},"novelty":1}' % (i, name.encode())
-            last = await self._send([(KEYS.tasks, to_core.tasks, Sent("answerable", {b"v": b"2", b"kind": b"SubmitCall", b"body": body}))])
+            last = await self._send(
+                [(KEYS.tasks, to_core.tasks, Sent("answerable", {b"v": str(VERSION + 1).encode(), b"kind": b"SubmitCall", b"body": body}))]
+            )
         await self._handled(last)
         for name in names:
             told = await self._redis.hmget(KEYS.variable(name), ["state", "error_code"])

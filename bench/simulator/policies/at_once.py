@@ -65,5 +65,8 @@ class AtOnce(ABC):
     def gone(self, engine: Engine) -> None:
         pass
 
+    def wake(self) -> float | None:
+        return None
+
     def reported(self, report: EngineHolds) -> bool:
         return True

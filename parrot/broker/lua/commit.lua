@@ -3,31 +3,29 @@
 -- ARGV[3] number of this batch   ARGV[4] number of the one before it
 -- One JSON text, since clients pay for each argument. Keys of operations are not declared: all carry the cell's hash tag, so
 -- they share the slot of KEYS[1].
--- Answers 'superseded', 'lost' (batches are missing that were acknowledged), or the positions (from 0) of the conditional operations
--- that were refused. A batch that comes again, since the answer to it was lost, changes nothing.
+-- Answers 'superseded', 'lost' (batches are missing that were acknowledged), or the positions (from 0) of the operations that were
+-- refused: conditional ones, then those whose key has the wrong type. A batch that comes again, since the answer to it was lost,
+-- changes nothing.
 local at = redis.call('HMGET', KEYS[1], 'epoch', 'batches')
 if at[1] ~= ARGV[1] then return redis.status_reply('superseded') end
-if at[2] == ARGV[3] then return {} end
+if at[2] == ARGV[3] then return {{}, {}} end
 if (at[2] or '0') ~= ARGV[4] then return redis.status_reply('lost') end
 local batch = cjson.decode(ARGV[2])
 local function ended(key)
   local state = redis.call('HGET', key, 'state')
   return state == 'ready' or state == 'failed' or state == 'cancelled'
 end
-local refused = {}
-redis.call('HSET', KEYS[1], unpack(batch.position))
-for position, operation in ipairs(batch.operations) do
+-- Answers whether it was refused.
+local function apply(operation)
   local name, key = operation[1], operation[2]
   if name == 'move' then
-    if ended(key) then refused[#refused + 1] = position - 1
-    else redis.call('HSET', key, unpack(operation, 3)) end
+    if ended(key) then return true end
+    redis.call('HSET', key, unpack(operation, 3))
   elseif name == 'end' then
     local news, variable, state = operation[3], operation[4], operation[5]
-    if ended(key) then refused[#refused + 1] = position - 1
-    else
-      redis.call('HSET', key, 'state', state, unpack(operation, 6))
-      redis.call('XADD', news, '*', 'variable', variable, 'state', state)
-    end
+    if ended(key) then return true end
+    redis.call('HSET', key, 'state', state, unpack(operation, 6))
+    redis.call('XADD', news, '*', 'variable', variable, 'state', state)
   elseif name == 'answer' then
     local news, session, variable, life = operation[3], operation[4], operation[5], operation[6]
     if redis.call('EXISTS', key) == 0 then
@@ -36,8 +34,24 @@ for position, operation in ipairs(batch.operations) do
       redis.call('XADD', news, '*', 'variable', variable, 'state', 'failed')
       if redis.call('EXISTS', session) == 0 then redis.call('EXPIRE', news, life) end
     end
+  elseif name == 'unless' then
+    if redis.call('HGET', key, operation[3]) ~= operation[4] then redis.call(unpack(operation, 5)) end
   else
     redis.call(name, unpack(operation, 2))
   end
+  return false
 end
-return refused
+local refused, wrong = {}, {}
+redis.call('HSET', KEYS[1], unpack(batch.position))
+for position, operation in ipairs(batch.operations) do
+  local done, answer = pcall(apply, operation)
+  if done then
+    if answer then refused[#refused + 1] = position - 1 end
+  else
+    -- A key of another type than the schema's, which only an operator can have made, must not stop all other work.
+    local message = type(answer) == 'table' and answer.err or tostring(answer)
+    if not string.find(message, 'WRONGTYPE', 1, true) then return redis.error_reply(message) end
+    wrong[#wrong + 1] = position - 1
+  end
+end
+return {refused, wrong}

@@ -52,6 +52,10 @@ class Store:
         assert all(isinstance(part, str) for part in flat)
         self.hashes.setdefault(key, {}).update(zip(flat[::2], flat[1::2], strict=True))
 
+    def _hdel(self, key: str, *fields: str) -> None:
+        for field in fields:
+            self.hashes.get(key, {}).pop(field, None)
+
     def _move(self, key: str, *flat: str) -> None:
         if not self._ended(key):
             self._hset(key, *flat)
@@ -68,6 +72,10 @@ class Store:
             self._xadd(news, "*", "variable", variable, "state", "failed")
             if session not in self.hashes:
                 self._expire(news, life)
+
+    def _unless(self, key: str, field: str, value: str, *operation: str) -> None:
+        if self.hashes.get(key, {}).get(field) != value:
+            self.apply([operation])
 
     def _xadd(self, key: str, *parts: str) -> None:
         at = parts.index("*")
@@ -144,7 +152,7 @@ class Cell:
             calls={name: lists.get(KEYS.calls(name), []) for name in sessions},
             variables=variables,
             active={name: hashes[KEYS.call(name)] for name in sets.get(KEYS.active, {})},
-            variable={name: hashes[KEYS.variable(name)] for names in variables.values() for name in names},
+            variable={name: hashes[key] for names in variables.values() for name in names if (key := KEYS.variable(name)) in hashes},
             engines={name: hashes[KEYS.engine(name)] for name in sets.get(KEYS.engines, {})},
         )
         self.machine, unsent = rebuild(KEYS, self.limits, Lead(2, {}, self.batch.number, forgetful), found, self.now)

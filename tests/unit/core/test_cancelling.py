@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parrot.criteria import LATENCY
-from parrot.wire.to_core import CancelSession, CancelVariable, WantVariable
+from parrot.wire.to_core import CancelSession, CancelVariable, GenerationRevoked, WantVariable
 from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
 
@@ -84,3 +84,19 @@ def test_cancelling_a_session_cancels_all_that_has_not_ended_and_closes_it(cell:
     assert [cell.variable(name)["state"] for name in ("a.x", "b.y", "d.w")] == ["ready", "cancelled", "cancelled"]
     assert cell.store.sets[KEYS.active] == {}
     assert cell.store.hashes[KEYS.session("s")]["state"] == "closed"
+
+
+def test_what_an_operator_revokes_is_cancelled_whoever_runs_it(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"), call("b", "{{i}} B: {{y}}", i="a.x"))
+    cell.take_jobs()
+    cell.tell(GenerationRevoked(engine="another", variable="a.x"))
+    assert stopped(cell) == [("e1", "a.x")]
+    assert [cell.variable(name)["error"] for name in ("a.x", "b.y")] == ["It was revoked through Celery."] * 2
+    assert [cell.call(name)["state"] for name in ("a", "b")] == ["cancelled"] * 2
+
+
+def test_revoking_what_has_ended_or_was_never_known_changes_nothing(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    cell.tell(cell.publish(*cell.take_jobs()))
+    batch = cell.tell(GenerationRevoked(engine="e1", variable="a.x"), GenerationRevoked(engine="e1", variable="no-such"))
+    assert (batch.operations, cell.variable("a.x")["state"]) == ([], "ready")

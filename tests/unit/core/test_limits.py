@@ -81,6 +81,30 @@ def test_a_program_that_is_too_deep_is_refused() -> None:
     assert cell.call("c2")["state"] == "waiting"
 
 
+def test_the_depth_of_what_ended_before_a_restart_counts_after_it() -> None:
+    cell = Cell(Limits(depth=3))
+    cell.tell(open_session(), engine_up(), call("c0", "A: {{x}}"), call("c1", "{{i}} A: {{x}}", i="c0.x"))
+    for _ in range(2):
+        cell.tell(cell.publish(*cell.take_jobs()))
+    assert cell.call("c1")["state"] == "done"
+    cell.restart()
+    cell.tell(call("c2", "{{i}} A: {{x}}", i="c1.x"), call("c3", "{{i}} A: {{x}}", i="c2.x"))
+    assert cell.call("c2")["state"] == "placed"
+    assert "step 4 of its program; the limit is 3" in cell.call("c3")["error"]
+
+
+def test_a_tenant_is_counted_as_long_as_it_has_calls_under_way(cell: Cell) -> None:
+    cell.tell(open_session("t").model_copy(update={"tenant": "other"}), call("a", "A: {{x}}"), call("b", "B: {{x}}", session="t"))
+    core = cell.store.hashes[KEYS.core]
+    assert (core["active"], core["tenant:default"], core["tenant:other"]) == ("2", "1", "1")
+    first, second = cell.take_jobs()
+    cell.tell(cell.publish(first))
+    assert (core["active"], core["tenant:other"]) == ("1", "1")
+    assert "tenant:default" not in core
+    cell.tell(cell.publish(second))
+    assert core == {"active": "0", "limit_active": "100000", "limit_tenant": "50000"}
+
+
 def test_a_variable_declared_in_no_session_is_answered(cell: Cell) -> None:
     cell.tell(text("v").model_copy(update={"session": "nowhere"}))
     assert cell.variable("v")["error_code"] == "session"

@@ -9,6 +9,7 @@ from parrot.core.limits import Limits
 from parrot.criteria import LATENCY
 from parrot.wire.to_core import (
     Argument,
+    CancelVariable,
     EngineBeat,
     EngineDown,
     GenerationFailed,
@@ -81,6 +82,30 @@ def test_a_variable_is_set_once(cell: Cell) -> None:
     cell.tell(SetVariable(session="s", variable="v", text="first"), SetVariable(session="s", variable="v", text="second"))
     assert cell.variable("v")["value"] == "first"
     assert cell.news() == [("v", "ready")]
+
+
+def letters(cell: Cell) -> list[tuple[str, str, str]]:
+    return [(one["id"], one["code"], one["reason"]) for one in cell.store.streams.get(KEYS.dead, [])]
+
+
+def test_the_second_value_of_a_variable_is_kept_among_the_dead_letters_unless_it_is_the_first_one_again(cell: Cell) -> None:
+    cell.tell(text("v", None), SetVariable(session="s", variable="v", text="first"))
+    cell.tell(SetVariable(session="s", variable="v", text="first"), SetVariable(session="s", variable="v", text="second"))
+    cell.restart()
+    cell.tell(SetVariable(session="s", variable="v", text="first"))
+    assert letters(cell) == [("v", "variable", "The variable v was set before; the first value stands.")]
+    assert "second" in cell.store.streams[KEYS.dead][0]["entry"]
+
+
+def test_a_value_for_what_a_call_makes_or_what_was_cancelled_is_kept_among_the_dead_letters(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"), text("v", None), CancelVariable(session="s", variable="v"))
+    cell.tell(SetVariable(session="s", variable="a.x", text="mine"), SetVariable(session="s", variable="v", text="late"))
+    assert letters(cell) == [
+        ("a.x", "variable", "The variable a.x is made by a call."),
+        ("v", "variable", "The variable v is cancelled and takes no value any more."),
+    ]
+    cell.tell(cell.publish(*cell.take_jobs()))
+    assert cell.call("a")["state"] == "done"
 
 
 def test_a_declared_text_is_ready_and_told(cell: Cell) -> None:

@@ -154,6 +154,16 @@ def test_after_a_power_loss_no_attempt_number_is_given_out_that_may_have_been_gi
     assert job.attempt > 100
 
 
+def test_a_call_whose_variable_somebody_deleted_fails_and_its_neighbours_go_on(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"), call("b", "{{i}} B: {{y}}", i="a.x"), call("c", "C: {{z}}"))
+    _, neighbour = cell.take_jobs()
+    del cell.store.hashes[KEYS.variable("a.x")]
+    cell.restart()
+    cell.tell(cell.publish(neighbour))
+    assert [cell.call(name)["state"] for name in ("a", "b", "c")] == ["failed", "failed", "done"]
+    assert [cell.variable(name)["error_code"] for name in ("a.x", "b.y")] == ["internal", "upstream"]
+
+
 def test_an_engine_that_could_not_be_heard_gets_another_lease(cell: Cell) -> None:
     cell.tell(call("a", "A: {{x}}"))
     cell.now += cell.limits.lease + 1

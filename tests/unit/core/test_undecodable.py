@@ -5,9 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from parrot.core.undecodable import MOST, answers
+from parrot.core.undecodable import MOST, answers, set_in_vain
 from parrot.errors import MessageError, VersionError
-from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
+from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session, text
 
 ERROR = VersionError("Version '2' is not understood here.")
 
@@ -63,6 +63,39 @@ def test_what_names_nothing_that_can_be_is_answered_with_nothing(kind: str, body
     cell = Cell()
     said(cell, kind, body)
     assert (cell.store.hashes, cell.store.streams) == ({}, {})
+
+
+def not_set(cell: Cell, body: object, kind: bytes = b"SetVariable") -> None:
+    cell.tell(*set_in_vain({b"v": b"2", b"kind": kind, b"body": orjson.dumps(body)}, ERROR))
+
+
+def test_an_empty_variable_that_could_not_be_set_fails_with_all_that_waits_for_it() -> None:
+    cell = Cell()
+    cell.tell(open_session(), text("v", None), call("a", "{{i}} A: {{x}}", i="v"))
+    not_set(cell, {"session": "s", "variable": "v", "text": "t", "novelty": 1})
+    assert (cell.variable("v")["state"], cell.variable("v")["error_code"], cell.variable("v")["error"]) == ("failed", "version", str(ERROR))
+    assert (cell.call("a")["state"], cell.variable("a.x")["error_code"]) == ("failed", "upstream")
+    assert cell.news() == [("v", "failed"), ("a.x", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"SetVariable", {"session": "another", "variable": "v"}),
+        (b"SetVariable", {"session": "s", "variable": "set"}),
+        (b"SetVariable", {"session": "s", "variable": "a.x"}),
+        (b"SetVariable", {"session": "s", "variable": "no-such"}),
+        (b"SetVariable", {"session": "s", "variable": ["v"]}),
+        (b"SetVariable", ["v"]),
+        (b"WantVariable", {"session": "s", "variable": "v"}),
+    ],
+)
+def test_what_cannot_be_set_or_is_set_already_is_left_alone(kind: bytes, body: object) -> None:
+    cell = Cell()
+    cell.tell(open_session(), text("v", None), text("set"), call("a", "A: {{x}}"))
+    not_set(cell, body, kind)
+    assert [cell.variable(name)["state"] for name in ("v", "set", "a.x")] == ["empty", "ready", "pending"]
+    assert cell.batch.operations == []
 
 
 def test_the_number_of_answers_is_bounded() -> None:

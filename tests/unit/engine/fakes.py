@@ -117,7 +117,8 @@ class FakeHeart(Heartbeat):
 class ScriptedEngine(SimulatedEngine):
     """The simulated engine, in which a prompt says what happens.
 
-    `wait`: until `go`, before the first token. `slowly`: token by token, one for each `step`. What stands in `errors` is raised.
+    `wait`: until `go`, before the first token. `slowly`: token by token, one for each `step`. `inexact`: the tokens do not say the
+    text. What stands in `errors` is raised.
     """
 
     def __init__(self) -> None:
@@ -137,6 +138,7 @@ class ScriptedEngine(SimulatedEngine):
             if mark in prompt:
                 raise error
         async for chunk in super().generate(context, sampling, priority):
+            chunk = chunk._replace(exact="inexact" not in prompt)
             if "slowly" not in prompt:
                 yield chunk
                 continue

@@ -52,16 +52,38 @@ def test_what_was_generated_is_kept_like_the_prompt() -> None:
     assert acquired(cache, [1, 2, 3], 0).hits == 3
 
 
+def test_a_block_that_is_made_while_another_uses_it_stays_in_use() -> None:
+    cache = BlockCache(10)
+    first = acquired(cache, [1], 1)
+    second = acquired(cache, [1, 2], 0)
+    cache.release(first, made=[2])
+    assert cache.used == 2
+    cache.release(second)
+    assert cache.used == 0
+
+
+def test_it_tells_what_came_and_what_was_given_up() -> None:
+    cache = BlockCache(3)
+    cache.release(acquired(cache, [1], 1), made=[2])
+    assert cache.changes.take() == ({1, 2}, set())
+    acquired(cache, [1, 3, 4], 0)
+    assert cache.changes.take() == ({3, 4}, {2})
+    assert [block in cache for block in (1, 2, 3, 4)] == [True, False, True, True]
+
+
 @given(st.lists(st.tuples(st.lists(st.integers(0, 9), unique=True, max_size=5), st.integers(0, 3), st.booleans())))
 def test_the_books_agree_whatever_comes_and_goes(moves: list[tuple[list[int], int, bool]]) -> None:
-    cache, held = BlockCache(8), []
+    cache, held, told = BlockCache(8), [], set[int]()
     for shared, private, give_back in moves:
         hold = cache.acquire(shared, private)
         if hold is not None:
             held.append(hold)
         if give_back and held:
-            cache.release(held.pop(0))
+            cache.release(held.pop(0), made=[11, 12])
         cache.check()
+        news = cache.changes.take()
+        told = (told | news.stored) - news.removed
+        assert told == {block for block in range(13) if block in cache}
     for hold in held:
         cache.release(hold)
     cache.check()

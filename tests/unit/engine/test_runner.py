@@ -10,7 +10,7 @@ from parrot.broker.variables import Value
 from parrot.engine.runner import LeaseError, Runner, new_engine_id
 from parrot.errors import BadSampling, EngineError
 from parrot.sampling import SamplingConfig
-from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationFailed, GenerationReturned
+from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationFailed, GenerationReturned, GenerationRevoked
 from parrot.wire.to_engine import Cancel, Job, Piece
 from tests.unit.engine.fakes import Diary, FakeLink, ScriptedEngine
 
@@ -18,8 +18,8 @@ from tests.unit.engine.fakes import Diary, FakeLink, ScriptedEngine
 class Stage:
     """A runner between its two neighbours."""
 
-    def __init__(self, drain_seconds: float = 5.0) -> None:
-        self.link, self.engine, self.diary = FakeLink(), ScriptedEngine(), Diary()
+    def __init__(self, drain_seconds: float = 5.0, engine: ScriptedEngine | None = None) -> None:
+        self.link, self.engine, self.diary = FakeLink(), engine or ScriptedEngine(), Diary()
         self.runner = Runner(
             self.engine, self.link, self.diary, name="fake", beat_seconds=0.01, checkpoint_seconds=0.01, drain_seconds=drain_seconds
         )
@@ -36,9 +36,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(drain_seconds: float = 5.0) -> AsyncIterator[Stage]:
+async def stage(drain_seconds: float = 5.0, engine: ScriptedEngine | None = None) -> AsyncIterator[Stage]:
     """Ends with a drain; the engine's books must agree then."""
-    made = Stage(drain_seconds)
+    made = Stage(drain_seconds, engine)
     await until(lambda: made.link.said)
     yield made
     made.engine.go.set()
@@ -251,6 +251,12 @@ async def test_an_attempt_that_is_cancelled_while_it_is_claimed_never_runs() -> 
         on.link.answering.set()
         await until(lambda: on.values == ["next"])
     assert "failed v cancelled" in on.diary.lines
+
+
+async def test_a_revoke_is_passed_on_to_servecore_whoever_works_on_the_variable() -> None:
+    async with stage() as on:
+        await on.runner.revoke(["a.x", "b.x"])
+        assert on.reports[1:] == [GenerationRevoked(engine="fake-1", variable=variable) for variable in ("a.x", "b.x")]
 
 
 def test_engine_ids_are_new_each_time_and_hold_no_characters_that_ids_do_not_have() -> None:

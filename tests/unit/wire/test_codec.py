@@ -68,6 +68,7 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                 ),
                 to_core.GenerationFailed(engine="e-1", variable="c1.x", attempt=1, code="engine", reason="it broke"),
                 to_core.GenerationReturned(engine="e-1", variable="c1.x", attempt=1),
+                to_core.GenerationRevoked(engine="e-1", variable="c1.x"),
             ),
         ),
         (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery.worker import control
@@ -12,6 +13,7 @@ from celery.worker.control import Panel
 
 from parrot.config import load
 from parrot.errors import EngineError
+from workers import hosting
 from workers.engine import revoke, terminate
 from workers.hosting import EngineThread
 from workers.task_events import TaskEvents
@@ -84,6 +86,27 @@ def test_an_engine_that_is_loading_names_another_way() -> None:
     engine = EngineThread(load(engine="simulated"), "sim-0", TaskEvents(lambda: None), lambda: None)
     with pytest.raises(EngineError, match=r"sim-0 is loading and passed nothing on. `parrot cancel` cancels without it: a.x, b.x."):
         engine.revoke(["a.x", "b.x"])
+
+
+@pytest.mark.parametrize(("answers", "words"), [(True, "ServeCore was told to cancel a.x"), (False, "Redis does not answer; once it does")])
+def test_the_answer_says_whether_redis_has_taken_it(answers: bool, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "REVOKE_SECONDS", 0.05)
+    engine = EngineThread(load(engine="simulated"), "sim-0", TaskEvents(lambda: None), lambda: None)
+    told: list[str] = []
+
+    async def tell(variables: Sequence[str]) -> None:
+        await asyncio.sleep(0 if answers else 0.2)
+        told.extend(variables)
+
+    async def main() -> str:
+        """The engine's loop; Celery asks from another thread."""
+        engine._loop, engine._runner = asyncio.get_running_loop(), cast(Any, SimpleNamespace(id="sim-0-1", revoke=tell))
+        said = await asyncio.to_thread(engine.revoke, ["a.x"])
+        await asyncio.sleep(0.2)
+        return said
+
+    assert asyncio.run(main()).startswith(words)
+    assert told == ["a.x"], "it goes on trying"
 
 
 def test_workers_answer_to_these_commands() -> None:

@@ -1,0 +1,172 @@
+"""What an engine was given and has not done: its cache, its batch, its prompts; and how fast it has shown itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from parrot.core.graph import Generation
+from parrot.core.learning import Speed
+from parrot.core.policy import Engine
+from parrot.wire.to_core import Usage
+
+SEQUENCE = 32.0  # tokens of context that a sequence costs as much as, beside its own
+REMEMBERED = 256  # prompts, to see which came between the tokens of others
+
+
+class Charge(NamedTuple):
+    """What an engine was charged for one generation.
+
+    Attributes:
+        computed: tokens of its prompt that it was not expected to hold.
+        tokens_out: expected.
+        context: that it adds to the batch, on average over its life.
+        sensitive: whether it suffers from its neighbours.
+        weight: its part of its program: the programs of a cell weigh alike, however many calls each has under way.
+        ends: when it should be done, in seconds since the epoch.
+        alone: no other prompt waited to be computed when it came.
+    """
+
+    computed: float
+    tokens_out: float
+    context: float
+    sensitive: bool
+    weight: float
+    ends: float
+    alone: bool
+
+
+class Load:
+    """The load of one engine, as far as it follows from what it was given and what it has reported.
+
+    Args:
+        engine: whose.
+        speed: what is believed of it.
+
+    Attributes:
+        tokens: of KV cache that it will need: of what it holds, prompts that it did not have already, and expected outputs.
+        context: of the batch, in tokens.
+        sensitive: how many of what it holds suffer from each neighbour in the batch, and sensitive_context: their part of it.
+        weight: of the programs that it works for, each counting at most 1.
+        filled: when it will have computed the prompts that it was given, in seconds since the epoch.
+    """
+
+    __slots__ = (
+        *("_charges", "_computed", "_ends", "_times", "_totals", "_unseen"),
+        *("context", "engine", "filled", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
+    )
+
+    def __init__(self, engine: Engine, speed: Speed) -> None:
+        self.engine = engine
+        self.speed = speed
+        self.tokens = 0.0
+        self.context = 0.0
+        self.sensitive = 0
+        self.sensitive_context = 0.0
+        self.weight = 0.0
+        self.filled = 0.0
+        self._ends = 0.0  # of all that it holds, weighted
+        self._charges: dict[Generation, Charge] = {}
+        self._unseen: deque[tuple[Generation, float]] = deque()  # prompts of which it is not known that they were computed, in order
+        self._computed = 0.0  # of prompts in all
+        self._times: list[float] = []  # when so much of them will have been computed
+        self._totals: list[float] = []
+
+    @property
+    def running(self) -> int:
+        """Generations that it holds."""
+        return len(self.engine.holds)
+
+    @property
+    def fullness(self) -> float:
+        """Of its batch or its cache, whichever is fuller; 1 is full."""
+        capacity = self.engine.about.capacity
+        return max(self.running / capacity.running, self.tokens / capacity.kv_tokens)
+
+    def give(self, generation: Generation, held: float, now: float) -> Charge:
+        """It was given a generation, of whose prompt it is expected to hold so many tokens."""
+        computed = max(0.0, generation.tokens_in - held)
+        context, sensitive = context_of(generation), generation.objective.sensitive
+        alone = self.filled <= now
+        self.filled = max(now, self.filled) + self.speed.prefill(computed)
+        ends = self.filled + generation.tokens_out * self.speed.step(self.context + context)
+        weight = weight_of(generation)
+        charge = self._charges[generation] = Charge(computed, generation.tokens_out, context, sensitive, weight, ends, alone)
+        self.weight += weight
+        self._ends += weight * ends
+        self.tokens += charge.computed + charge.tokens_out
+        self.context += context
+        self.sensitive += sensitive
+        self.sensitive_context += context * sensitive
+        self._unseen.append((generation, computed))
+        self._remember(computed)
+        return charge
+
+    def take(self, generation: Generation, usage: Usage | None, now: float) -> Charge:
+        """It holds a generation no more.
+
+        Returns:
+            What it was charged.
+        """
+        context = self.context / len(self._charges)
+        charge = self._charges.pop(generation)
+        if usage is not None:
+            self._learn(charge, context, usage, now)
+            self._see(generation)
+        self.tokens -= charge.computed + charge.tokens_out
+        self.context -= charge.context
+        self.sensitive -= charge.sensitive
+        self.sensitive_context -= charge.context * charge.sensitive
+        self.weight -= charge.weight
+        self._ends -= charge.weight * charge.ends
+        if not self._charges:
+            self._unseen.clear()
+        self.filled = min(self.filled, now + self.speed.prefill(sum(computed for _, computed in self._unseen)))
+        return charge
+
+    def remaining(self, now: float) -> float:
+        """Seconds until what it holds is done, on average over the programs."""
+        return max(0.0, self._ends / self.weight - now) if self._charges else 0.0
+
+    def _see(self, generation: Generation) -> None:
+        """Prompts are computed in order: when one has been, those before it have been, too."""
+        if any(one is generation for one, _ in self._unseen):
+            while self._unseen.popleft()[0] is not generation:
+                pass
+
+    def _learn(self, charge: Charge, context: float, usage: Usage, now: float) -> None:
+        if usage.tokens_out < 1:
+            return
+        span = usage.seconds - usage.first_token_seconds
+        if usage.tokens_out > 1 and usage.running >= 1.0:
+            self.speed.learn_step(usage.running * context, span, usage.tokens_out - 1, self._between(now - span, now))
+        if charge.alone:
+            self.speed.learn_prefill(usage.tokens_in - usage.tokens_cached, usage.first_token_seconds)
+
+    def _remember(self, computed: float) -> None:
+        self._computed += computed
+        self._times.append(self.filled)
+        self._totals.append(self._computed)
+        if len(self._times) > 2 * REMEMBERED:
+            del self._times[:REMEMBERED], self._totals[:REMEMBERED]
+
+    def _between(self, begin: float, end: float) -> float:
+        """About how many tokens of prompts were computed from one moment to another."""
+        return _at(self._times, self._totals, end) - _at(self._times, self._totals, begin)
+
+
+def weight_of(generation: Generation) -> float:
+    """The part of its program that a generation is: what is done to all of them at once is done to the program once."""
+    return 1.0 / max(1, generation.program.whole().active)
+
+
+def context_of(generation: Generation) -> float:
+    """Tokens that a generation adds to the context of its batch, on average over its life."""
+    return generation.tokens_in + generation.tokens_out / 2 + SEQUENCE
+
+
+def _at(times: Sequence[float], totals: Sequence[float], when: float) -> float:
+    place = bisect_right(times, when)
+    return totals[place - 1] if place else totals[0] if totals else 0.0

@@ -1,0 +1,227 @@
+"""Objectives: each rule by name, and the incremental derivation against the one from scratch."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parrot.core.graph import Generation, Graph, Session, Variable
+from parrot.core.lowering import lower
+from parrot.core.objectives import IDLE, STRICTNESS, Kind, Objective, derive, refresh, strictest
+from parrot.criteria import LATENCY, THROUGHPUT, TPOT, TTFT, Criterion
+from parrot.wire.states import VariableState
+from tests.unit.core.cell import call
+
+
+class Story:
+    """A graph that grows, with objectives kept up to date."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.session = self.graph.sessions["s"] = Session("s", "a program")
+
+    def add(self, name: str, *needs: str, outputs: tuple[str, ...] = ("x",)) -> Generation:
+        """A call that needs the first outputs of others; its first generation."""
+        template = "".join(f"{{{{i{place}}}}} and " for place in range(len(needs))) + " then ".join(f"{{{{{out}}}}}" for out in outputs)
+        request = call(name, template, **{f"i{place}": f"{need}.x" for place, need in enumerate(needs)})
+        generations = self.graph.add(self.session, request, lower(request))
+        refresh(self.graph, generations)
+        return generations[0]
+
+    def want(self, name: str, criterion: Criterion | None, due: float | None = None) -> None:
+        variable = self.graph.variables[f"{name}.x"]
+        variable.criterion, variable.due = criterion, due
+        if variable.producer is not None:
+            refresh(self.graph, [variable.producer])
+
+    def objective(self, name: str) -> Objective:
+        producer = self.graph.variables[f"{name}.x"].producer
+        assert producer is not None
+        return producer.objective
+
+    def kinds(self, *names: str) -> list[Kind]:
+        return [self.objective(name).kind for name in names]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_what_nobody_asked_for_is_throughput(story: Story) -> None:
+    story.add("a")
+    assert story.objective("a") == IDLE
+
+
+def test_serial_ancestors_of_a_latency_sink_are_latency_sensitive(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    story.add("c", "b")
+    story.want("c", LATENCY)
+    assert story.kinds("a", "b", "c") == [Kind.LATENCY] * 3
+
+
+def test_parallel_producers_of_one_consumer_are_a_task_group(story: Story) -> None:
+    for part in ("m1", "m2", "m3"):
+        story.add(part)
+    story.add("reduce", "m1", "m2", "m3")
+    story.want("reduce", LATENCY)
+    assert [story.objective(part) for part in ("m1", "m2", "m3")] == [Objective(Kind.GROUP, "reduce")] * 3
+    assert story.kinds("reduce") == [Kind.LATENCY]
+
+
+def test_what_a_member_waits_for_alone_belongs_to_its_group(story: Story) -> None:
+    story.add("load")
+    story.add("m1", "load")
+    story.add("m2")
+    story.add("reduce", "m1", "m2")
+    story.want("reduce", LATENCY)
+    assert story.objective("load") == Objective(Kind.GROUP, "reduce")
+
+
+def test_a_member_that_gathers_makes_a_group_within_the_group(story: Story) -> None:
+    for part in ("a1", "a2", "m2"):
+        story.add(part)
+    story.add("m1", "a1", "a2")
+    story.add("reduce", "m1", "m2")
+    story.want("reduce", LATENCY)
+    assert story.objective("m1").group == story.objective("m2").group == "reduce"
+    assert story.objective("a1") == story.objective("a2") == Objective(Kind.GROUP, "m1")
+
+
+def test_parallel_work_for_which_nobody_waits_is_no_group(story: Story) -> None:
+    story.add("m1")
+    story.add("m2")
+    story.add("reduce", "m1", "m2")
+    story.want("reduce", THROUGHPUT)
+    assert [story.objective(name) for name in ("m1", "m2", "reduce")] == [IDLE] * 3
+
+
+def test_two_outputs_of_one_call_are_no_group(story: Story) -> None:
+    story.add("a", outputs=("x", "y"))
+    request = call("b", "{{i}} {{j}} {{x}}", i="a.x", j="a.y")
+    story.graph.add(story.session, request, lower(request))
+    story.want("b", LATENCY)
+    assert story.kinds("a") == [Kind.LATENCY]
+
+
+def test_a_reader_who_wants_the_first_token_early_makes_all_before_it_latency_sensitive(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    story.want("b", TTFT)
+    assert story.kinds("a", "b") == [Kind.LATENCY, Kind.TTFT]
+
+
+def test_a_reader_who_wants_an_even_pace_hurries_nothing_before_it(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    story.want("b", TPOT)
+    assert story.kinds("a", "b") == [Kind.THROUGHPUT, Kind.TPOT]
+
+
+def test_a_deadline_holds_for_all_that_it_depends_on_and_the_earliest_counts(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    story.add("c", "a")
+    story.want("b", Criterion.DEADLINE, due=200.0)
+    story.want("c", Criterion.DEADLINE, due=100.0)
+    assert story.objective("a") == Objective(Kind.DEADLINE, "", 100.0)
+
+
+def test_the_deadline_of_a_call_makes_it_urgent_without_a_reader(story: Story) -> None:
+    request = call("a", "{{x}}").model_copy(update={"deadline": 50.0})
+    generations = story.graph.add(story.session, request, lower(request))
+    refresh(story.graph, generations)
+    assert story.objective("a") == Objective(Kind.DEADLINE, "", 50.0)
+
+
+def test_what_several_sinks_want_takes_the_strictest(story: Story) -> None:
+    story.add("a")
+    story.add("slow", "a")
+    story.add("fast", "a")
+    story.want("slow", THROUGHPUT)
+    story.want("fast", LATENCY)
+    assert story.kinds("a") == [Kind.LATENCY]
+
+
+def test_asking_again_raises_and_lowers_all_ancestors(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    for criterion, kinds in ((LATENCY, [Kind.LATENCY] * 2), (THROUGHPUT, [Kind.THROUGHPUT] * 2), (LATENCY, [Kind.LATENCY] * 2)):
+        story.want("b", criterion)
+        assert story.kinds("a", "b") == kinds
+
+
+def test_a_consumer_that_ends_asks_nothing_any_more(story: Story) -> None:
+    first = story.add("a")
+    story.add("b", "a")
+    story.want("b", LATENCY)
+    list(story.graph.end(story.graph.variables["b.x"], VariableState.CANCELLED, ""))
+    assert refresh(story.graph, [first]) == [first]
+    assert story.kinds("a") == [Kind.THROUGHPUT]
+
+
+def test_a_change_costs_work_for_what_it_changes_and_no_more(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(500):
+        story.add(f"n{number}", *([f"n{number - 1}"] if number % 50 else []))
+    derived: list[Generation] = []
+
+    def counted(graph: Graph, generation: Generation) -> Objective:
+        derived.append(generation)
+        return derive(graph, generation)
+
+    monkeypatch.setattr("parrot.core.objectives.derive", counted)
+    story.want("n99", LATENCY)
+    assert len(derived) == 50  # the chain that it is the end of
+    derived.clear()
+    story.add("one_more", "n99")
+    assert len(derived) == 1
+
+
+WISHES = st.sampled_from([None, LATENCY, TTFT, TPOT, THROUGHPUT, Criterion.DEADLINE])
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_from_scratch(data: st.DataObject) -> None:
+    story = Story()
+    names: list[str] = []
+    for number in range(data.draw(st.integers(1, 14), "calls")):
+        needs = data.draw(st.lists(st.sampled_from(names), unique=True, max_size=4), "needs") if names else []
+        story.add(f"n{number}", *needs, outputs=("x", "y")[: data.draw(st.integers(1, 2))])
+        names.append(f"n{number}")
+        event = data.draw(st.integers(0, 3), "event")
+        if event <= 1:
+            wish = data.draw(WISHES)
+            story.want(data.draw(st.sampled_from(names)), wish, 100.0 if wish == Criterion.DEADLINE else None)
+        elif event == 2:
+            runnable = [v for v in story.graph.variables.values() if v.producer is not None and not v.producer.missing]
+            if runnable:
+                story.graph.make_ready(data.draw(st.sampled_from(sorted(runnable, key=lambda v: v.id))))
+    living = [variable for variable in story.graph.variables.values() if variable.producer is not None]
+    kept = {variable.id: _objective(variable) for variable in living}
+    for variable in living:
+        assert variable.producer is not None
+        variable.producer.objective = IDLE
+    for variable in sorted(living, key=lambda variable: -variable.depth):
+        assert variable.producer is not None
+        variable.producer.objective = derive(story.graph, variable.producer)
+    assert kept == {variable.id: _objective(variable) for variable in living}
+
+
+def _objective(variable: Variable) -> Objective:
+    assert variable.producer is not None
+    return variable.producer.objective
+
+
+@given(st.lists(st.builds(Objective, st.sampled_from(Kind), st.sampled_from(["", "g", "h"]), st.none() | st.floats(1, 9)), min_size=1))
+def test_the_strictest_of_many_does_not_depend_on_their_order(objectives: list[Objective]) -> None:
+    def fold(some: list[Objective]) -> Objective:
+        found = some[0]
+        for one in some[1:]:
+            found = strictest(found, one)
+        return found
+
+    assert fold(objectives) == fold(objectives[::-1]) == fold(sorted(objectives, key=str))
+    assert STRICTNESS[fold(objectives).kind] == min(STRICTNESS[one.kind] for one in objectives)
