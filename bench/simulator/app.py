@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from bench.simulator.clock import Clock
 from bench.simulator.contents import Contents
 from parrot.broker.texts import LONG
+from parrot.core.objectives import Kind, Objective
 from parrot.criteria import Criterion
 from parrot.sampling import SamplingConfig
 from parrot.template import Segment
@@ -50,6 +51,9 @@ class Pause(NamedTuple):
     seconds: float
 
 
+WAITED_FOR = Objective(Kind.LATENCY)
+READ = Objective(Kind.TTFT)
+NOBODY_WAITS = Objective(Kind.THROUGHPUT)
 Script = Callable[["App"], Generator[Read | Pause, None, None]]
 Prompt = Sequence[str | Var | Given]
 
@@ -105,6 +109,7 @@ class App:
         seed: all that it draws follows from this and its number, whatever the policy.
         clock: whose time it lives in.
         contents: takes its texts.
+        objectives: takes what each of its outputs should be optimised for.
         tell: takes its tasks.
         over: called when it has ended.
 
@@ -121,6 +126,7 @@ class App:
         seed: int,
         clock: Clock,
         contents: Contents,
+        objectives: dict[str, Objective],
         tell: Callable[[Any], None],
         over: Callable[[App], None],
     ) -> None:
@@ -129,6 +135,7 @@ class App:
         self.contents = contents
         self.story = Story(number, kind, tenant, clock.now)
         self._clock = clock
+        self._objectives = objectives
         self._tell = tell
         self._over = over
         self._variables: list[str] = []
@@ -147,22 +154,29 @@ class App:
         self._tell(DeclareVariable.model_construct(session=self.session, variable=variable, name=variable, text=text))
         return Var(variable)
 
+    @property
+    def together(self) -> Objective:
+        """What its author would say of calls of which only the last one to end matters."""
+        return Objective(Kind.GROUP, self.session)
+
     def write(self, name: str, tokens: int) -> str:
         """A text that no other program has."""
         return self.contents.write(f"{self.session} {name}", tokens)
 
-    def call(self, function: str, prompt: Prompt, *, tokens: int, most: int = 1024) -> Var:
+    def call(self, function: str, prompt: Prompt, *, tokens: int, true: Objective = WAITED_FOR, most: int = 1024) -> Var:
         """Call a semantic function.
 
         Args:
             function: its name.
             prompt: before its output: constant texts, and what fills its slots.
             tokens: that it will generate, unknown to everybody but oracles.
+            true: what it should be optimised for, as its author would say it by hand; known to nobody who is not told.
             most: `max_gen_length`.
         """
         call = self._name("c")
         output = f"{call}.out"
         self.contents.promise(output, tokens)
+        self._objectives[output] = true
         segments, arguments = [], {}
         for number, part in enumerate(prompt):
             if isinstance(part, str):
@@ -235,6 +249,8 @@ class App:
     def forget(self) -> None:
         """Nobody will read its variables any more."""
         self.contents.forget(self._variables)
+        for variable in self._variables:
+            self._objectives.pop(variable, None)
 
     def _name(self, kind: str) -> str:
         name = f"{self.session}.{kind}{len(self._variables)}"

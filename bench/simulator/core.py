@@ -27,7 +27,7 @@ class Core:
 
     Args:
         clock: whose time it lives in.
-        make_policy: a new policy for each leader.
+        policy: of the first leader. Its successors have ServeCore's own, so only what has that by itself may die.
         dispatch: takes its orders, by engine.
         lasting: keep what Redis would keep, so that it can die and come back.
 
@@ -37,14 +37,13 @@ class Core:
     """
 
     def __init__(
-        self, clock: Clock, make_policy: Callable[[], Policy], dispatch: Callable[[str, Order], None], *, lasting: bool = False
+        self, clock: Clock, policy: Policy, dispatch: Callable[[str, Order], None], *, lasting: bool = False
     ) -> None:
         self._clock = clock
-        self._make_policy = make_policy
         self._dispatch = dispatch
         self._keys = Keys("simulated")
         self.ledger = MemoryLedger(self._keys) if lasting else None
-        self._policies = [Stopwatch(make_policy())]
+        self._policies = [Stopwatch(policy)]
         self.machine: Machine | None = Machine(self._keys, LIMITS, now=clock.now, policy=self._policies[-1])
         self._inbox: list[Any] = []
         self._batches = 0
@@ -72,9 +71,10 @@ class Core:
 
     def _take_over(self) -> None:
         assert self.ledger is not None, "only a lasting core can come back"
-        self._policies.append(Stopwatch(self._make_policy()))
-        lead, found = Lead(self.leaders, {}, self._batches), self.ledger.load()
-        self.machine, unsent = rebuild(self._keys, LIMITS, lead, found, self._clock.now, policy=self._policies[-1])
+        lead, found = Lead(self.leaders + 1, {}, self._batches), self.ledger.load()
+        self.machine, unsent = rebuild(self._keys, LIMITS, lead, found, self._clock.now)
+        self.machine.fleet.policy = Stopwatch(self.machine.fleet.policy)
+        self._policies.append(self.machine.fleet.policy)
         self._send(unsent)
         self._wake()
 
@@ -110,7 +110,7 @@ class Core:
 
     def _set_alarm(self, due: float | None) -> None:
         if due is not None and (self._alarm is None or due < self._alarm):
-            self._alarm = due
+            self._alarm = due = max(due, self._clock.now + HOP_SECONDS)  # a loop does not turn without end
             self._clock.at(due, self._ring, due)
 
     def _ring(self, due: float) -> None:

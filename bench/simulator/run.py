@@ -88,7 +88,7 @@ class Run:
 
     Args:
         setting: what is run.
-        make_policy: the policy under test; called again for each new leader.
+        make_policy: the policy under test.
     """
 
     def __init__(self, setting: Setting, make_policy: Callable[[Surroundings], Policy]) -> None:
@@ -96,8 +96,8 @@ class Run:
         self._clock = Clock()
         self._contents = Contents(setting.profile.block_tokens)
         self._workers: dict[str, Worker] = {}
-        self._surroundings = Surroundings(self._workers, self._contents, setting.profile, seed=setting.seed)
-        self._core = Core(self._clock, lambda: make_policy(self._surroundings), self._dispatch, lasting=setting.deaths > 0)
+        self._surroundings = Surroundings(self._workers, self._contents, setting.profile, {})
+        self._core = Core(self._clock, make_policy(self._surroundings), self._dispatch, lasting=setting.deaths > 0)
         for number in range(setting.engines):
             name = f"e{number}"
             self._workers[name] = Worker(
@@ -167,7 +167,17 @@ class Run:
     def _start(self, kind: Kind) -> None:
         number = self._arrived
         self._arrived += 1
-        app = App(number, kind.name, kind.tenant, self._setting.seed, self._clock, self._contents, self._core.tell, self._ended)
+        app = App(
+            number,
+            kind.name,
+            kind.tenant,
+            self._setting.seed,
+            self._clock,
+            self._contents,
+            self._surroundings.objectives,
+            self._core.tell,
+            self._ended,
+        )
         self._apps[app.session] = app
         if number == self._counted.start:
             self._open_window()

@@ -15,12 +15,14 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from parrot.core.graph import Generation
-from parrot.core.load import Load, context_of, weight_of
+from parrot.core.load import Load, context_of
 from parrot.core.rules import Rules
 
 AHEAD = 0.25  # seconds of prompts that may wait in an engine to be computed: what keeps it busy, and no more
+SOON = 0.01  # seconds at least until an engine without room has some
 FULL = 0.95  # of the KV cache that may be given away: what is expected is not exact
 PATIENT = 0.1  # what a second of delay counts for work that is not sensitive
+PATIENCE = 60.0  # seconds after which the comfort of others does not count any more
 CAP = 1.5  # how much slower a step may become for sensitive work by neighbours that are not
 RESERVE = 8  # one in so many places is kept for sensitive work, where there is such
 
@@ -31,72 +33,90 @@ class Cost(NamedTuple):
     Attributes:
         seconds: own and harm, which is what is compared.
         own: until it is done.
+        wait: until the engine has room, which is part of it.
         load: of the engine.
         held: tokens of its prompt that need not be computed.
     """
 
     seconds: float
     own: float
+    wait: float
     load: Load
     held: int
 
 
-def has_room(load: Load, generation: Generation, held: int, now: float, rules: Rules, sensitive_lately: bool, patient: bool) -> bool:
+class Situation(NamedTuple):
+    """What holds for all decisions of one moment.
+
+    Attributes:
+        now: seconds since the epoch.
+        queue: generations that wait, for each engine.
+        sensitive_lately: sensitive work has come of late, so that some may come soon.
+        rules: which hold.
+    """
+
+    now: float
+    queue: float
+    sensitive_lately: bool
+    rules: Rules
+
+
+def has_room(load: Load, generation: Generation, held: int, situation: Situation) -> bool:
     """Whether an engine can take a generation now without making others wait.
 
     Args:
         load: of the engine.
         generation: that can run.
         held: tokens of its prompt that the engine has.
-        now: seconds since the epoch.
-        rules: which hold.
-        sensitive_lately: sensitive work has come of late, so that some may come soon.
-        patient: the generation has not waited so long that it must be taken.
+        situation: of the moment.
     """
-    running, capacity = load.running, load.engine.about.capacity
+    running, capacity, now, rules = load.running, load.engine.about.capacity, situation.now, situation.rules
     if running >= capacity.running:
         return False
     if not running:
         return True  # it will never be emptier
     if rules.backlog and load.filled > now + AHEAD:
         return False
-    if rules.waves and weight_of(generation) * (load.remaining(now) + now - generation.since) < harm_of_prompt(load, generation, held):
-        return False
+    waited = now - generation.since
     if load.tokens + generation.tokens_in - held + generation.tokens_out > FULL * capacity.kv_tokens:
         return False
-    if generation.objective.sensitive or not patient:
+    if generation.objective.sensitive or waited > PATIENCE:
         return True
-    if rules.reserve and sensitive_lately and running >= capacity.running - capacity.running // RESERVE:
+    if rules.reserve and situation.sensitive_lately and running >= capacity.running - capacity.running // RESERVE:
         return False
     with_it = load.speed.step(load.context + context_of(generation))
     return not (rules.harm and load.sensitive and with_it > CAP * load.speed.step(load.sensitive_context))
 
 
-def harm_of_prompt(load: Load, generation: Generation, held: int) -> float:
-    """Seconds that programs on an engine lose while the prompt of one more generation is computed there."""
-    return load.speed.prefill(max(0, generation.tokens_in - held)) * load.weight
+def wait(load: Load, generation: Generation, held: int, now: float) -> float:
+    """Seconds until an engine that has no room for a generation should have some: until enough of what it holds is done."""
+    capacity = load.engine.about.capacity
+    places = 1 / capacity.running if load.running >= capacity.running else 0.0
+    tokens = load.tokens + generation.tokens_in - held + generation.tokens_out - FULL * capacity.kv_tokens
+    part = max(places, tokens / load.tokens if load.tokens else 0.0)
+    return max(0.0, load.filled - AHEAD - now, min(1.0, part) * load.remaining(now))
 
 
-def cost(load: Load, generation: Generation, held: int, now: float, rules: Rules) -> Cost:
-    """What a generation would cost on an engine."""
+def cost(load: Load, generation: Generation, held: int, situation: Situation) -> Cost:
+    """What a generation would cost on an engine, once that has room."""
+    waiting = 0.0 if has_room(load, generation, held, situation) else max(SOON, wait(load, generation, held, situation.now))
     speed, context = load.speed, context_of(generation)
     computing = speed.prefill(max(1.0, generation.tokens_in - held))
-    own = max(0.0, load.filled - now) + computing + generation.tokens_out * speed.step(load.context + context)
+    own = max(waiting, load.filled - situation.now, 0.0) + computing + generation.tokens_out * speed.step(load.context + context)
     delay = computing + generation.tokens_out * speed.slower(context)
-    harm = delay * (load.sensitive + PATIENT * (load.running - load.sensitive)) if rules.harm else 0.0
-    return Cost(own + harm, own, load, held)
+    harm = delay * (load.sensitive + PATIENT * (load.running - load.sensitive)) if situation.rules.harm else 0.0
+    return Cost(own + harm, own, waiting, load, held)
 
 
-def ranked(loads: Mapping[Load, int], generation: Generation, now: float, rules: Rules) -> tuple[Cost, Cost | None]:
-    """The best of some engines that have room, of which there is one at least, and the next best.
+def ranked(loads: Mapping[Load, int], generation: Generation, situation: Situation) -> tuple[Cost, Cost | None]:
+    """The best of some engines, of which there is one at least, and the next best.
 
     Args:
         loads: of the engines, and the tokens of the prompt that each holds.
         generation: that is to be placed.
-        now: seconds since the epoch.
-        rules: which hold.
+        situation: of the moment.
     """
-    costs = [cost(load, generation, held, now, rules) for load, held in loads.items()]
+    costs = [cost(load, generation, held, situation) for load, held in loads.items()]
     best, *rest = nsmallest(2, costs, key=_seconds)
     return best, rest[0] if rest else None
 

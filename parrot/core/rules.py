@@ -16,7 +16,7 @@ class Rules:
         prefixes: what engines hold of a prompt counts.
         harm: what a placement does to others counts.
         backlog: prompts wait in the core, where they can be re-ordered, and not in engines.
-        waves: a prompt waits as long as it would cost more than that to those whose tokens come.
+        patience: a generation waits for the engine that holds its prompt if that should be the faster way.
         reserve: places are kept for sensitive work.
     """
 
@@ -25,6 +25,6 @@ class Rules:
     fairness: bool = True
     prefixes: bool = True
     harm: bool = True
-    waves: bool = True
+    patience: bool = True
     reserve: bool = True
     backlog: bool = True

@@ -15,7 +15,7 @@ from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths, Speed
 from parrot.core.load import Load, context_of
 from parrot.core.objectives import STRICTNESS, Objective
-from parrot.core.placement import AHEAD, explain, has_room, ranked
+from parrot.core.placement import AHEAD, PATIENCE, Situation, explain, has_room, ranked
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
@@ -24,10 +24,9 @@ from parrot.core.vacancies import Vacancies
 from parrot.wire.to_core import EngineHolds, Usage
 
 WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
-PATIENCE = 60.0  # seconds that work for which nobody waits lets other work pass
 LATELY = 10.0  # seconds for which sensitive work is remembered
 HOLDERS, EMPTIEST = 4, 6  # engines that are looked at for a place
-LOOKED_AT = 4  # generations that may be passed over since no engine has room for them, before the rest waits too
+LOOKED_AT = 16  # generations that may be passed over since no engine has room for them, before the rest waits too
 
 
 class Scheduler:
@@ -160,16 +159,16 @@ class Scheduler:
         return self._wake
 
     def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | None:
-        rules = self._rules
-        lately, patient = now - self._sensitive < LATELY, now - generation.since < PATIENCE
-        fitting = {
-            load: held
-            for load, held in self._candidates(generation, engines)
-            if has_room(load, generation, held, now, rules, lately, patient)
-        }
-        if not fitting:
+        queue = len(self._backlog) / len(self._loads)
+        situation = Situation(now, queue, now - self._sensitive < LATELY, self._rules)
+        candidates = dict(self._candidates(generation, engines))
+        if not self._rules.patience:
+            candidates = {load: held for load, held in candidates.items() if has_room(load, generation, held, situation)}
+        if not candidates:
             return None
-        best, second = ranked(fitting, generation, now, rules)
+        best, second = ranked(candidates, generation, situation)
+        if best.wait:
+            return None  # it waits for that one
         return Decision(
             generation,
             best.load.engine,
@@ -187,7 +186,7 @@ class Scheduler:
         if self._rules.prefixes:
             for name, held in index.cached(beginnings):
                 engine = engines.get(name)
-                if engine is None or engine not in self._vacancies or (model is not None and engine.about.model != model):
+                if engine is None or (model is not None and engine.about.model != model):
                     continue
                 seen.add(engine)
                 yield self._loads[name], held

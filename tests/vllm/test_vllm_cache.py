@@ -70,9 +70,9 @@ async def on(engine: VllmEngine) -> AsyncIterator[Stage]:
     assert await engine._llm.reset_prefix_cache()
     made = Stage(engine)
     yield made
-    assert not [said for said in made.link.said if isinstance(said, GenerationFailed)]
     made.runner.stop()
     await made.task
+    assert not [said for said in made.link.said if isinstance(said, GenerationFailed)]
 
 
 def job(variable: str, *texts: str, length: int = 8, **about: object) -> Job:
@@ -143,7 +143,7 @@ async def test_all_is_told_on_request(on: Stage) -> None:
 
 async def test_a_generation_that_the_engine_has_queued_goes_first_once_its_priority_is_better(on: Stage) -> None:
     """Two that fill the KV cache, and two that wait for room in it."""
-    full = [job(f"full{number}", f"{number} and so on; " * 230, length=30) for number in range(2)]
+    full = [job(f"full{number}", f"{number} and so on; " * 160, length=30) for number in range(2)]
     on.link.send(*full)
     await until(lambda: [one.first > 0 for one in on.runner._batch] == [True, True])
     on.link.send(job("second", "a b c " * 150, priority=5, length=2), job("third", "d e f " * 150, priority=5, length=2))

@@ -13,8 +13,8 @@ from bench.simulator.surroundings import Surroundings
 from parrot.core.graph import Generation
 from parrot.core.policy import Engine
 
-OVERLOADED_TIMES = 1.25  # the requests of an average engine, from which on a session leaves its own
-OVERLOADED_BY = 2  # requests more than that
+OVERLOADED_TIMES = 1.5  # the requests of an average engine, from which on a session leaves its own
+OVERLOADED_BY = 4  # requests more than that
 
 
 class Affinity(Watching):

@@ -50,6 +50,9 @@ class AtOnce(ABC):
                 return Decision(generation, engine, why=type(self).__name__, priority=self.priority(generation))
         return None
 
+    def wake(self) -> float | None:
+        return None
+
     def given(self, generation: Generation, engine: Engine, now: float) -> None:
         """Routers that count override this and the following."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from functools import partial
 
-from bench.simulator.app import App, Given, Pause, Read
+from bench.simulator.app import READ, App, Given, Pause, Read
 from bench.simulator.workload import Kind, Workload, lognormal
 from parrot.criteria import TTFT
 
@@ -19,7 +19,7 @@ def assistant(number: int, app: App) -> Generator[Read | Pause, None, None]:
     instructions = app.contents.write(f"You are assistant {number}.", PROMPTS[number])
     tokens = lognormal(ANSWERS[number], 0.6, 10, 1_000)(app.chance)
     prompt = [instructions, Given(app.write("question", QUESTION(app.chance)))]
-    yield app.read(app.call(f"assistant_{number}", prompt, tokens=tokens), TTFT)
+    yield app.read(app.call(f"assistant_{number}", prompt, tokens=tokens, true=READ), TTFT)
 
 
 ASSISTANTS = Workload(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bench.simulator.app import App, Pause, Read
+from bench.simulator.app import NOBODY_WAITS, App, Pause, Read
 from bench.simulator.workload import Kind, Workload, lognormal
 from parrot.criteria import LATENCY
 
@@ -28,7 +28,7 @@ def chain(app: App) -> Generator[Read | Pause, None, None]:
 def background(app: App) -> Generator[Read | Pause, None, None]:
     """One request for which nobody waits."""
     question = app.text(app.write("question", QUESTION(app.chance)))
-    answer = app.call("answer_in_background", [question], tokens=ANSWER(app.chance))
+    answer = app.call("answer_in_background", [question], tokens=ANSWER(app.chance), true=NOBODY_WAITS)
     yield app.read_all([answer], None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bench.simulator.app import App, Given, Pause, Read
+from bench.simulator.app import READ, App, Given, Pause, Read
 from bench.simulator.workload import Kind, Workload, lognormal
 from parrot.criteria import TTFT
 
@@ -17,7 +17,7 @@ def copilot(app: App) -> Generator[Read | Pause, None, None]:
     """One request; its answer is read as it comes."""
     instructions = app.contents.write("You are the copilot of a search engine.", SHARED)
     prompt = [instructions, Given(app.write("results", FOUND(app.chance)))]
-    yield app.read(app.call("copilot", prompt, tokens=ANSWER(app.chance)), TTFT)
+    yield app.read(app.call("copilot", prompt, tokens=ANSWER(app.chance), true=READ), TTFT)
 
 
 COPILOT = Workload("copilot", "requests behind one prompt of 5,107 tokens, 8 to 64 at once", (Kind("copilot", copilot, burst=(8, 64)),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bench.simulator.app import App, Pause, Read
+from bench.simulator.app import NOBODY_WAITS, WAITED_FOR, App, Pause, Read
 from bench.simulator.workload import Kind, Workload, lognormal
 from bench.simulator.workloads.chain import CHUNK, DOCUMENT, SUMMARY
 from parrot.criteria import LATENCY, Criterion
@@ -14,13 +14,16 @@ REDUCED = lognormal(200, 0.4, 50, 500)  # tokens
 
 def summarize(app: App, criterion: Criterion) -> Generator[Read | Pause, None, None]:
     """One document."""
+    waited_for = criterion is LATENCY
+    of_parts = app.together if waited_for else NOBODY_WAITS
     instructions = app.contents.write("You summarize a part of a long document.", 60)
     parts = []
     for number in range(max(2, DOCUMENT(app.chance) // CHUNK)):
         chunk = app.text(app.write(f"chunk {number}", CHUNK))
-        parts.append(app.call("map_summary", [instructions, chunk], tokens=SUMMARY(app.chance), most=200))
+        parts.append(app.call("map_summary", [instructions, chunk], tokens=SUMMARY(app.chance), true=of_parts, most=200))
     together = app.contents.write("You make one summary of these.", 40)
-    yield app.read(app.call("reduce_summary", [together, *parts], tokens=REDUCED(app.chance)), criterion)
+    of_whole = WAITED_FOR if waited_for else NOBODY_WAITS
+    yield app.read(app.call("reduce_summary", [together, *parts], tokens=REDUCED(app.chance), true=of_whole), criterion)
 
 
 def map_reduce(app: App) -> Generator[Read | Pause, None, None]:

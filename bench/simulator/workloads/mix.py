@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bench.simulator.app import App, Given, Pause, Read, Var
+from bench.simulator.app import READ, App, Given, Pause, Read, Var
 from bench.simulator.workload import Kind, Workload, lognormal
 from bench.simulator.workloads.map_reduce import summarize
 from parrot.criteria import TTFT, Criterion
@@ -23,7 +23,7 @@ def chat(app: App) -> Generator[Read | Pause, None, None]:
     for turn in range(chance.randint(*TURNS)):
         talk.append(Given(app.write(f"question {turn}", QUESTION(chance))))
         tokens = ANSWER(chance)
-        answer = app.call("chat", talk, tokens=tokens)
+        answer = app.call("chat", talk, tokens=tokens, true=READ)
         yield app.read(answer, TTFT)
         talk.append(answer)
         yield Pause(tokens * READING + chance.expovariate(1 / THINKING))

@@ -22,12 +22,13 @@ def programming(app: App) -> Generator[Read | Pause, None, None]:
     task = app.text(app.write("task", TASK(chance)))
     design = app.call("architect", [write("You are an architect.", 150), task], tokens=DESIGN(chance))
     names = [f" File {number}:" for number in range(chance.randint(*FILES))]
+    of_round = app.together
     coder, reviewer = write("You are a programmer.", 120), write("You are a reviewer.", 120)
-    codes = [app.call("code", [coder, task, design, name], tokens=CODE(chance)) for name in names]
+    codes = [app.call("code", [coder, task, design, name], tokens=CODE(chance), true=of_round) for name in names]
     for _ in range(ROUNDS):
-        reviews = [app.call("review", [reviewer, task, design, *codes, name], tokens=REVIEW(chance)) for name in names]
+        reviews = [app.call("review", [reviewer, task, design, *codes, name], tokens=REVIEW(chance), true=of_round) for name in names]
         codes = [
-            app.call("revise", [coder, task, design, *codes, name, review], tokens=CODE(chance))
+            app.call("revise", [coder, task, design, *codes, name, review], tokens=CODE(chance), true=of_round)
             for name, review in zip(names, reviews, strict=True)
         ]
     yield app.read_all(codes, LATENCY)

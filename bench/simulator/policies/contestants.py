@@ -1,0 +1,75 @@
+"""All policies under test, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from bench.simulator.policies.affinity import Affinity
+from bench.simulator.policies.attained import Attained
+from bench.simulator.policies.knowing import PerfectIndex, TrueLengths, by_hand
+from bench.simulator.policies.least_loaded import LeastLoaded
+from bench.simulator.policies.prefix_aware import PrefixAware
+from bench.simulator.policies.round_robin import RoundRobin
+from bench.simulator.surroundings import Surroundings
+from parrot.core.policy import Policy
+from parrot.core.rules import Rules
+from parrot.core.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One side.
+
+    Attributes:
+        name: of the policy.
+        about: what it is, in a few words.
+        make: a new one.
+        own: it is ServeCore's, so that ServeCore may re-order what its engines hold.
+        lost: how many reports of engines it does not get, from 0 to 1.
+        deaths: how often ServeCore dies while it works.
+    """
+
+    name: str
+    about: str
+    make: Callable[[Surroundings], Policy]
+    own: bool = True
+    lost: float = 0.0
+    deaths: int = 0
+
+
+STRONG = "affinity"
+OURS = "ours"
+ORACLE = "oracle"
+
+RIVALS = (
+    Contestant("round-robin", "first come, first served, to each engine in turn", lambda _: RoundRobin(), own=False),
+    Contestant("least-loaded", "to the engine with the fewest requests", lambda _: LeastLoaded(), own=False),
+    Contestant("prefix-aware", "to the longest cached prefix, unless out of balance", PrefixAware, own=False),
+    Contestant(STRONG, "session affinity and prefixes: the strong baseline", Affinity, own=False),
+    Contestant("attained", "programs that have had least first, placed as by the strong baseline", Attained, own=False),
+)
+OWN = (
+    Contestant(OURS, "ServeCore", lambda _: Scheduler()),
+    Contestant("ours-faults", "ServeCore, with 5% of reports lost, dying twice", lambda _: Scheduler(), lost=0.05, deaths=2),
+    Contestant("ours-index", "ServeCore, seeing into caches", lambda seen: Scheduler(prefixes=PerfectIndex(seen))),
+    Contestant(
+        ORACLE,
+        "ServeCore, knowing lengths and seeing into caches",
+        lambda seen: Scheduler(lengths=TrueLengths(seen), prefixes=PerfectIndex(seen)),
+    ),
+    Contestant(
+        "by-hand",
+        "ServeCore, told objectives and lengths by hand",
+        lambda seen: Scheduler(lengths=TrueLengths(seen), objective=by_hand(seen)),
+    ),
+)
+
+
+def _without(rule: str) -> Contestant:
+    rules = replace(Rules(), **{rule: False})
+    return Contestant(f"no-{rule}", f"ServeCore without its rule `{rule}`", lambda _: Scheduler(rules=rules))
+
+
+ABLATIONS = tuple(_without(field.name) for field in fields(Rules))
+CONTESTANTS = {one.name: one for one in (*RIVALS, *OWN, *ABLATIONS)}
