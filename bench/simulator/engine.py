@@ -57,6 +57,7 @@ class VirtualEngine:
         self._leaving: set[int] = set()
         self._batched = 0.0  # sequences in the batch, summed over time
         self._jump: tuple[float, int, int] | None = None  # when it began, how many steps, and KV tokens then
+        self._waking = False
         self._plans = 0  # so that a boundary that was moved is not taken twice
 
     # What it is told --------------------------------------------------------------------------------
@@ -65,7 +66,9 @@ class VirtualEngine:
         """A sequence arrives."""
         heappush(self.waiting, (sequence.order, sequence))
         if self._jump is None:
-            self._next()
+            if not self._waking:
+                self._waking = True
+                self._clock.at(self._clock.now, self._wake)  # with all that come at this very moment
         elif len(self.running) < self._profile.running:
             self._cut_short()
 
@@ -83,6 +86,11 @@ class VirtualEngine:
         if self._remove_waiting(sequence):
             sequence.priority = priority
             self.add(sequence)
+
+    def _wake(self) -> None:
+        self._waking = False
+        if self._jump is None:
+            self._next()
 
     def _remove_waiting(self, sequence: Sequence) -> bool:
         kept = [entry for entry in self.waiting if entry[1] is not sequence]

@@ -43,7 +43,7 @@ class MemoryLedger:
                 self._sets.get(key, {}).pop(rest[0], None)
             elif name == "DEL":
                 self._hashes.pop(key, None)
-            elif name not in ("XADD", "EXPIRE", "HDEL"):  # nobody reads news or figures here
+            elif name not in ("XADD", "EXPIRE", "HDEL", "bury"):  # nobody reads news or figures here
                 raise ValueError(f"The virtual ledger does not know the operation {name}; add it to {__name__}.")
 
     def publish(self, variable: str) -> None:

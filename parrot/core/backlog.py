@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from parrot.core.graph import Generation
@@ -44,7 +44,7 @@ class Backlog:
     def push(self, generation: Generation) -> None:
         """Add a generation, or give one that waits its place anew."""
         tenant = generation.program.whole().tenant
-        queue = self._queues.setdefault(generation.call.request.model, {})
+        queue = self._queues.setdefault(generation.call.model, {})
         heap = queue.get(tenant)
         if heap is None:
             heap = queue[tenant] = []
@@ -59,34 +59,38 @@ class Backlog:
 
     def first(self, models: Iterable[str]) -> Generation | None:
         """Who is next for engines with one of these models; it goes on waiting until it is dropped."""
+        while True:
+            found = self._first_heap(models)
+            if found is None:
+                return None
+            if (top := self._top(found)) is not None:
+                return top[2]
+
+    def _first_heap(self, models: Iterable[str]) -> list[_Entry] | None:
+        """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one."""
         best: tuple[float, Rank, int] | None = None
         found = None
         for model in (None, *models):
             queue = self._queues.get(model)
             if queue is None:
                 continue
-            for tenant in tuple(queue):
-                top = self._top(queue[tenant])
-                if top is None:
+            for tenant, heap in tuple(queue.items()):
+                while heap and self._waiting.get(heap[0][2]) != heap[0][1]:
+                    heappop(heap)
+                if not heap:
                     del queue[tenant]
                     continue
-                rank, number, generation = top
+                rank, number, generation = heap[0]
                 had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
-                place = (had, rank, number)
-                if best is None or place < best:
-                    best, found = place, generation
+                if best is None or (had, rank, number) < best:
+                    best, found = (had, rank, number), heap
         return found
 
     def _top(self, heap: list[_Entry]) -> _Entry | None:
-        """The first entry that still counts, with its rank as it is now."""
-        while heap:
-            rank, number, generation = heap[0]
-            if self._waiting.get(generation) != number:
-                heappop(heap)
-                continue
-            now = self._rank(generation)
-            if now <= rank:
-                return heap[0]
-            heappop(heap)
-            heappush(heap, (now, number, generation))
+        """The first entry, if its rank is still what it was; else it sinks to where it belongs."""
+        rank, number, generation = heap[0]
+        now = self._rank(generation)
+        if now <= rank:
+            return heap[0]
+        heapreplace(heap, (now, number, generation))
         return None

@@ -34,12 +34,12 @@ def watch(cell: Cell, session: Session, request: SubmitCall) -> None:
         cell.timers.set(("deadline", request.call), min(deadlines))
 
 
-def deadline_over(cell: Cell, call: str) -> None:
+def deadline_over(cell: Cell, name: str) -> None:
     """A call has not ended in time."""
-    request = cell.graph.calls[call].request
-    error = DeadlineExceeded(f"{request.function} had not ended at its deadline.")
-    for output in request.outputs.values():
-        producer = cell.graph.variables[output.variable].producer
+    call = cell.graph.calls[name]
+    error = DeadlineExceeded(f"{call.function} had not ended at its deadline.")
+    for output in call.outputs:
+        producer = cell.graph.variables[output].producer
         if producer is not None:
             fail(cell, producer, error)
 

@@ -239,11 +239,11 @@ def _graph(machine: Machine) -> Iterator[str]:
     for call in graph.calls.values():
         if call.unfinished != unfinished[call.id] or not call.unfinished:
             yield f"The call {call.id} counts {call.unfinished} unfinished generations; there are {unfinished[call.id]}."
-    active = Counter(call.request.session for call in graph.calls.values())
+    active = Counter(call.session for call in graph.calls.values())
     for session in graph.sessions.values():
         if session.active != active[session.id]:
             yield f"The session {session.id} counts {session.active} active calls; there are {active[session.id]}."
-    tenants = Counter(graph.sessions[call.request.session].tenant for call in graph.calls.values())
+    tenants = Counter(graph.sessions[call.session].tenant for call in graph.calls.values())
     if tenants != graph.tenants:
         yield f"Calls of tenants are counted as {dict(graph.tenants)}; there are {dict(tenants)}."
     for variable in graph.variables.values():
@@ -299,7 +299,7 @@ def _timers(machine: Machine) -> Iterator[str]:
         elif not session.active:
             due.add(("results", session.id))
     for call in graph.calls.values():
-        if call.request.deadline is not None or graph.sessions[call.request.session].deadline is not None:
+        if call.deadline is not None or graph.sessions[call.session].deadline is not None:
             due.add(("deadline", call.id))
     for kind, whom in sorted(due - set_):
         yield f"No timer {kind} is set for {whom}."

@@ -25,7 +25,7 @@ def fail(cell: Cell, generation: Generation, error: ParrotError) -> None:
     """A generation will not make its variable, so that nothing that depends on it can be made."""
     root = str(error)
     if not isinstance(error, UpstreamFailed):
-        root = f"{generation.call.request.function} could not make {generation.variable}: {error}"
+        root = f"{generation.call.function} could not make {generation.variable}: {error}"
     stop(cell, cell.graph.variables[generation.variable], VariableState.FAILED, error, root)
 
 

@@ -8,10 +8,9 @@ from parrot.core.ending import fail
 from parrot.core.graph import Generation
 from parrot.core.policy import Engine
 from parrot.errors import PoisonCall
-from parrot.wire.codec import MAX_MESSAGE_BYTES, encode
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineHolds, EngineUp
 from parrot.wire.to_engine import TellHoldings
-from parrot.wire.to_ledger import bury, move, put
+from parrot.wire.to_ledger import bury_call, move, put
 
 MAX_DEATHS = 3  # engines that may die of one generation before it is given up
 
@@ -101,15 +100,15 @@ def _lose(cell: Cell, engine: Engine) -> list[Generation]:
 def _false_alarm(cell: Cell, engine: str) -> None:
     """An engine that was given up is alive: nobody killed it."""
     for call in cell.graph.calls.values():
-        for output in call.request.outputs.values():
-            producer = cell.graph.variables[output.variable].producer
+        for output in call.outputs:
+            producer = cell.graph.variables[output].producer
             if producer is not None and engine in producer.deaths:
                 producer.deaths -= {engine}
-                cell.batch.write(move(cell.keys.variable(output.variable), records.suspicion(producer)))
+                cell.batch.write(move(cell.keys.variable(output), records.suspicion(producer)))
 
 
 def _poison(cell: Cell, generation: Generation) -> None:
-    request, deaths = generation.call.request, sorted(generation.deaths)
+    keys, call, deaths = cell.keys, generation.call.id, sorted(generation.deaths)
     error = PoisonCall(f"{len(deaths)} engines died while they ran it, the last one while it ran alone: {', '.join(deaths)}.")
-    cell.batch.write(bury(cell.keys.dead, cell.keys.tasks, request.call, error, encode(request), most=MAX_MESSAGE_BYTES))
+    cell.batch.write(bury_call(keys.dead, keys.tasks, keys.call(call), call, error))
     fail(cell, generation, error)

@@ -11,7 +11,7 @@ from parrot.core.engine_rules import hear
 from parrot.core.graph import Generation
 from parrot.core.objectives import STRICTNESS, refresh
 from parrot.core.policy import Decision
-from parrot.errors import EngineError, from_wire
+from parrot.errors import ContextTooLong, EngineError, from_wire
 from parrot.wire.states import CallState, VariableState
 from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked, Usage
 from parrot.wire.to_engine import Cancel, Job, Reorder
@@ -54,12 +54,28 @@ def generation_failed(cell: Cell, event: GenerationFailed) -> None:
     if generation is None:
         return  # an attempt that is no longer ours
     error = from_wire(event.code, event.reason)
+    if isinstance(error, ContextTooLong) and _larger_exists(cell, generation, event.engine):
+        cell.queue([generation])
+        return
     generation.errors += 1
     # A fault of the engine says nothing of the call itself; every other error would come again.
     if type(error) is EngineError and generation.errors < MAX_ERRORS:
         cell.queue([generation])
     else:
         fail(cell, generation, error)
+
+
+def _larger_exists(cell: Cell, generation: Generation, engine: str) -> bool:
+    """Whether another engine takes more context than the one that refused; the generation goes to no smaller one from now on."""
+    refused = cell.fleet.engines.get(engine)
+    if refused is None:
+        return False
+    generation.context = refused.about.capacity.context_tokens + 1
+    model = generation.call.model
+    return any(
+        other.about.capacity.context_tokens >= generation.context and model in (None, other.about.model)
+        for other in cell.fleet.engines.values()
+    )
 
 
 def generation_returned(cell: Cell, event: GenerationReturned) -> None:
@@ -99,20 +115,20 @@ def _refresh_objectives(cell: Cell) -> None:
 
 def job_of(generation: Generation) -> Job:
     """The job that an engine is sent for the current attempt of a generation."""
-    request, lowered = generation.call.request, generation.lowered
+    call, lowered = generation.call, generation.lowered
     said: dict[str, Any] = {"priority": generation.priority} if generation.priority else {}  # what is left out costs nothing on the way
     if marks := generation.beginnings.marks():
         said["marks"] = marks
     return Job.model_construct(  # from parts that were validated when they came in
         variable=lowered.variable,
         attempt=generation.attempt,
-        session=request.session,
-        call=request.call,
-        function=request.function,
+        session=call.session,
+        call=call.id,
+        function=call.function,
         output=lowered.output,
         prompt=list(lowered.prompt),
         sampling=lowered.sampling,
-        chat=request.chat,
+        chat=call.chat,
         **said,
     )
 
@@ -132,10 +148,9 @@ def _note_queued(cell: Cell) -> None:
     for generation in cell.queued:
         if generation.engine or generation.ended:
             continue
-        request = generation.call.request
-        why = f"waits for an engine with room that serves {request.model or 'any model'}"
+        why = f"waits for an engine with room that serves {generation.call.model or 'any model'}"
         cell.batch.write(
-            put(cell.keys.call(request.call), {"state": CallState.QUEUED, "why": why}),
+            put(cell.keys.call(generation.call.id), {"state": CallState.QUEUED, "why": why}),
             move(cell.keys.variable(generation.variable), records.queued(generation, why)),
         )
     cell.queued.clear()

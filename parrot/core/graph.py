@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, content_of, hashed, root_of
@@ -13,13 +14,14 @@ from parrot.core.programs import Program
 from parrot.criteria import Criterion
 from parrot.wire.digests import BLOCK_CHARACTERS, block_digests, digest
 from parrot.wire.states import ENDED, SessionState, VariableState
-from parrot.wire.to_core import SubmitCall
+from parrot.wire.to_core import Chat, SubmitCall
 from parrot.wire.to_engine import Piece
 
+_NO_BLOCKS: Mapping[str, Sequence[int]] = {}
 SUSPECT_DEATHS = 2  # engines that died while they held a generation, from which on it runs alone
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Variable:
     """A Semantic Variable as the graph sees it; the value itself never comes here.
 
@@ -57,7 +59,7 @@ class Variable:
         self.tokens = 1 + len(text) // CHARACTERS_PER_TOKEN
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Generation:
     """One Gen of a call.
 
@@ -77,6 +79,7 @@ class Generation:
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
         tail: seconds from its start to the end of the longest way that begins with it, as last reckoned.
         service: seconds of engine time that it is expected to need, its share of a batch.
+        context: tokens that an engine must take at least, since one that takes less has refused it.
         priority: with which an engine was given it.
         since: when it could run, in seconds since the epoch.
     """
@@ -100,6 +103,7 @@ class Generation:
     tokens_out: float = 0.0
     tail: float = 0.0
     service: float = 0.0
+    context: int = 0
     priority: int = 0
     since: float = 0.0
 
@@ -113,28 +117,34 @@ class Generation:
         return len(self.deaths) >= SUSPECT_DEATHS
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """One submission of a semantic function.
 
     Attributes:
+        id, session, function, model, chat, deadline: as they were submitted.
+        outputs: the variables that it makes.
+        blocks: `block_digests` of its long constants, by hash.
         unfinished: generations that have not ended.
         expected, cached: tokens of its prompts that engines were expected to hold, and that they held.
     """
 
-    request: SubmitCall
-    unfinished: int
+    id: str
+    session: str
+    function: str
+    model: str | None
+    chat: Chat
+    deadline: float | None
+    outputs: tuple[str, ...]
+    blocks: Mapping[str, Sequence[int]]
+    unfinished: int = 0
     failed: bool = False
     cancelled: bool = False
     expected: int = 0
     cached: int = 0
 
-    @property
-    def id(self) -> str:
-        return self.request.call
 
-
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Session:
     """A namespace.
 
@@ -185,7 +195,7 @@ class Graph:
         Returns:
             Its generations in order; those with nothing `missing` can run.
         """
-        call = Call(request, 0)
+        call = _call(request)
         self.calls[call.id] = call
         self.note(session, call.id)
         session.active += 1
@@ -218,18 +228,18 @@ class Graph:
 
     def read_prompt(self, generation: Generation) -> None:
         """Find the `beginnings` and `tokens_in` of a generation whose inputs are all there."""
-        request, lowered = generation.call.request, generation.lowered
-        owner = self.sessions[request.session].tenant if self._isolated else ""
+        call, lowered = generation.call, generation.lowered
+        owner = self.sessions[call.session].tenant if self._isolated else ""
 
         def look_up(piece: Piece) -> Stretch:
             if piece.kind == "variable":
                 needed = self.variables[piece.value]
                 return Stretch(needed.content or digest(needed.id), needed.blocks, needed.tokens)
-            blocks = next((given.blocks for given in request.arguments.values() if given.hash == piece.value), ())
+            blocks = call.blocks.get(piece.value, ())
             tokens = len(blocks) * BLOCK_CHARACTERS // CHARACTERS_PER_TOKEN or HASHED_TOKENS
             return Stretch(hashed(piece.value), blocks, tokens)
 
-        generation.beginnings = beginnings(root_of(request.chat, owner), lowered.prompt, lowered.variable, look_up)
+        generation.beginnings = beginnings(root_of(call.chat, owner), lowered.prompt, lowered.variable, look_up)
         generation.tokens_in = generation.beginnings.prompt_tokens
 
     def make_ready(self, variable: Variable) -> list[Generation]:
@@ -301,7 +311,7 @@ class Graph:
     def finish(self, call: Call) -> Session:
         """Forget a call whose generations have all ended."""
         del self.calls[call.id]
-        session = self.sessions[call.request.session]
+        session = self.sessions[call.session]
         session.active -= 1
         self.tenants[session.tenant] -= 1
         if not self.tenants[session.tenant]:
@@ -315,3 +325,17 @@ class Graph:
         for call in session.calls:
             del self.owners[call]
         del self.sessions[session.id]
+
+
+def _call(request: SubmitCall) -> Call:
+    """What is kept of a request; the whole of it is in Redis."""
+    return Call(
+        request.call,
+        request.session,
+        sys.intern(request.function),
+        request.model and sys.intern(request.model),
+        request.chat,
+        request.deadline,
+        tuple(output.variable for output in request.outputs.values()),
+        {given.hash: given.blocks for given in request.arguments.values() if given.hash and given.blocks} or _NO_BLOCKS,
+    )

@@ -146,8 +146,7 @@ class LearnedLengths:
 
 
 def _key(generation: Generation) -> tuple[str, str, str | None]:
-    request = generation.call.request
-    return (request.function, generation.lowered.output, request.model)
+    return (generation.call.function, generation.lowered.output, generation.call.model)
 
 
 class Line:

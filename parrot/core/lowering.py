@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import orjson
 
@@ -60,9 +62,9 @@ def take_apart(request: SubmitCall) -> list[Lowered]:
     inputs: dict[str, None] = {}
     for segment in request.template:
         if segment.kind != "slot":
-            prompt.append(Piece(segment.kind, segment.value))
+            prompt.append(_constant(segment.kind, segment.value))
         elif (output := request.outputs.get(segment.value)) is not None:
-            generations.append(Lowered(segment.value, output.variable, tuple(prompt), tuple(inputs), output.sampling))
+            generations.append(Lowered(segment.value, output.variable, tuple(prompt), tuple(inputs), _sampling(output.sampling)))
             prompt.append(Piece("variable", output.variable))
             inputs[output.variable] = None
         else:
@@ -71,6 +73,17 @@ def take_apart(request: SubmitCall) -> list[Lowered]:
             if piece.kind == "variable":
                 inputs[piece.value] = None
     return generations
+
+
+@lru_cache(16_384)
+def _constant(kind: Literal["text", "hash", "role"], value: str) -> Piece:
+    """Calls of a function share its constants."""
+    return Piece(kind, value)
+
+
+@lru_cache(1_024)
+def _sampling(sampling: SamplingConfig) -> SamplingConfig:
+    return sampling
 
 
 def _check_size(request: SubmitCall, generations: Sequence[Lowered]) -> None:

@@ -86,8 +86,8 @@ def strictest(one: Objective, other: Objective) -> Objective:
 
 def own(graph: Graph, generation: Generation) -> Objective:
     """What is asked of a generation itself: by readers of its variable, and by the deadlines of its call and session."""
-    made, request = generation.made, generation.call.request
-    dues = [due for due in (made.due, request.deadline, graph.sessions[request.session].deadline) if due is not None]
+    made, call = generation.made, generation.call
+    dues = [due for due in (made.due, call.deadline, graph.sessions[call.session].deadline) if due is not None]
     kind = Kind.THROUGHPUT if made.criterion is None else _OWN[made.criterion]
     if dues and STRICTNESS[kind] > STRICTNESS[Kind.DEADLINE]:
         kind = Kind.DEADLINE  # nobody waits for it, but it must end in time

@@ -13,11 +13,12 @@ from parrot.core.graph import Generation
 from parrot.wire.to_core import EngineHolds, EngineUp, Usage
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Engine:
     """An engine as ServeCore sees it.
 
     Attributes:
+        id: of this incarnation.
         about: what it said of itself when it came up.
         holds: the generations that it was given and that have not ended, by variable.
         draining: it will leave and is given nothing more.
@@ -25,13 +26,13 @@ class Engine:
     """
 
     about: EngineUp
+    id: str = field(init=False)
     holds: dict[str, Generation] = field(default_factory=dict)
     draining: bool = False
     heard: float = 0.0
 
-    @property
-    def id(self) -> str:
-        return self.about.engine
+    def __post_init__(self) -> None:
+        self.id = self.about.engine
 
     @property
     def free(self) -> bool:

@@ -173,14 +173,6 @@ class PrefixIndex:
                 return node.tokens, beginnings.tokens[place]
         return None
 
-    def waiting(self, beginnings: Beginnings) -> int:
-        """How many generations wait that begin as far as possible like this prompt; 0 if it stands alone."""
-        for name in reversed(beginnings.names):
-            node = self._nodes.get(name)
-            if node is not None and node.needed > 1:
-                return node.needed
-        return 0
-
     def check(self) -> Iterator[str]:
         """What does not add up in these books, in sentences."""
         for engine, bit in self._bits.items():

@@ -25,7 +25,7 @@ from parrot.wire.to_core import EngineHolds, Usage
 
 WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
 LATELY = 10.0  # seconds for which sensitive work is remembered
-HOLDERS, EMPTIEST = 4, 6  # engines that are looked at for a place
+HOLDERS, EMPTIEST = 3, 3  # engines that are looked at for a place
 LOOKED_AT = 16  # generations that may be passed over since no engine has room for them, before the rest waits too
 
 
@@ -57,6 +57,7 @@ class Scheduler:
         self._loads: dict[str, Load] = {}
         self._unknown = Speed()
         self._vacancies = Vacancies()
+        self._largest: dict[str | None, int] = {}
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._now = 0.0
         self._wake: float | None = None
@@ -123,11 +124,20 @@ class Scheduler:
         alike = next((load for load in self._loads.values() if load.engine.about.model == engine.about.model), None)
         load = self._loads[engine.id] = Load(engine, Speed() if alike is None else alike.speed.copy())
         self._vacancies.update(load)
+        self._measure()
 
     def gone(self, engine: Engine) -> None:
         self._prefixes.remove(engine.id)
         self._vacancies.remove(engine)
         del self._loads[engine.id]
+        self._measure()
+
+    def _measure(self) -> None:
+        """The largest context that an engine takes, by model, and of any."""
+        self._largest = {}
+        for load in self._loads.values():
+            for model in (load.engine.about.model, None):
+                self._largest[model] = max(self._largest.get(model, 0), load.engine.about.capacity.context_tokens)
 
     def reported(self, report: EngineHolds) -> bool:
         return self._prefixes.report(report)
@@ -139,17 +149,20 @@ class Scheduler:
         if not self._vacancies or not len(self._backlog):
             return None
         passed: list[Generation] = []
-        decision = None
+        placed: Decision | bool = False
         models = self._vacancies.models()
-        while decision is None and len(passed) < LOOKED_AT and (generation := self._backlog.first(models)) is not None:
-            decision = self._place(generation, engines, now)
-            if decision is None:
+        while not placed and len(passed) < LOOKED_AT and (generation := self._backlog.first(models)) is not None:
+            placed = self._place(generation, engines, now)
+            if not isinstance(placed, Decision):
                 self._backlog.drop(generation)
                 passed.append(generation)
         for generation in passed:
             self._backlog.push(generation)
-        self._wake = None if decision is not None or not passed else self._next_filled(now)
-        return decision
+        if isinstance(placed, Decision):
+            self._wake = None
+            return placed
+        self._wake = self._next_filled(now) if passed else None
+        return None
 
     def _next_filled(self, now: float) -> float | None:
         """When an engine will have computed so much of what it was given that it can take more."""
@@ -158,17 +171,23 @@ class Scheduler:
     def wake(self) -> float | None:
         return self._wake
 
-    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | None:
+    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | bool:
+        """Where a generation goes.
+
+        Returns:
+            False if it waits for one engine although another has room, so that the next one may be asked; True if none has room: then
+            there is none for the next one either.
+        """
         queue = len(self._backlog) / len(self._loads)
         situation = Situation(now, queue, now - self._sensitive < LATELY, self._rules)
         candidates = dict(self._candidates(generation, engines))
         if not self._rules.patience:
             candidates = {load: held for load, held in candidates.items() if has_room(load, generation, held, situation)}
         if not candidates:
-            return None
+            return True
         best, second = ranked(candidates, generation, situation)
         if best.wait:
-            return None  # it waits for that one
+            return second is None or bool(second.wait)
         return Decision(
             generation,
             best.load.engine,
@@ -181,20 +200,26 @@ class Scheduler:
 
     def _candidates(self, generation: Generation, engines: Mapping[str, Engine]) -> Iterator[tuple[Load, int]]:
         """Those that hold most of the prompt, and those that are emptiest: one of them is the best, or nearly."""
-        model, index, beginnings = generation.call.request.model, self._prefixes, generation.beginnings
+        index, beginnings, model = self._prefixes, generation.beginnings, generation.call.model
+        context = self._context(generation)
         seen = set()
         if self._rules.prefixes:
             for name, held in index.cached(beginnings):
                 engine = engines.get(name)
-                if engine is None or (model is not None and engine.about.model != model):
+                if engine is None or engine.about.capacity.context_tokens < context or (model is not None and engine.about.model != model):
                     continue
                 seen.add(engine)
                 yield self._loads[name], held
                 if len(seen) >= HOLDERS:
                     break
-        for engine in islice(self._vacancies.emptiest(model, engines), EMPTIEST):
+        for engine in islice(self._vacancies.emptiest(model, context, engines), EMPTIEST):
             if engine not in seen:
                 yield self._loads[engine.id], index.held(engine.id, beginnings) if self._rules.prefixes else 0
+
+    def _context(self, generation: Generation) -> int:
+        """Tokens of context that an engine should take; at most what the largest takes, which may then say that it is too little."""
+        wanted = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
+        return min(wanted, self._largest.get(generation.call.model, wanted))
 
     def slack(self, generation: Generation, now: float) -> float | None:
         """Seconds that a generation could lose before something is late: its deadline, or else its program."""
@@ -234,7 +259,7 @@ class Scheduler:
 
     def _speed(self, generation: Generation) -> Speed:
         """Of an engine that could take it."""
-        model = generation.call.request.model
+        model = generation.call.model
         load = next((load for load in self._loads.values() if model is None or load.engine.about.model == model), None)
         return self._unknown if load is None else load.speed
 

@@ -19,7 +19,7 @@ class Suspects:
         """Add a generation; its `order` says when it first became ready, so that one that comes back goes to the front."""
         self._pushed += 1
         entry = (generation.order, self._pushed, generation)
-        heappush(self._queues.setdefault(generation.call.request.model, []), entry)
+        heappush(self._queues.setdefault(generation.call.model, []), entry)
 
     def __iter__(self) -> Iterator[Generation]:
         """All that wait, in no order."""

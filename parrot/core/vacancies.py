@@ -10,22 +10,22 @@ from parrot.core.policy import Engine
 LEVELS = 32  # of fullness that are told apart
 
 
+Kind = tuple[str, int]  # model, and tokens of context that it takes
+
+
 class Vacancies:
-    """The engines of one cell that are not full, by model and level."""
+    """The engines of one cell that are not full, by kind and level."""
 
     def __init__(self) -> None:
-        self._levels: dict[str, list[dict[str, Engine]]] = {}
+        self._levels: dict[Kind, list[dict[str, Engine]]] = {}
         self._at: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._at)
 
-    def __contains__(self, engine: Engine) -> bool:
-        return engine.id in self._at
-
     def models(self) -> list[str]:
         """The models of which an engine has a free place."""
-        return [model for model, levels in self._levels.items() if any(levels)]
+        return [model for (model, _), levels in self._levels.items() if any(levels)]
 
     def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""
@@ -36,9 +36,9 @@ class Vacancies:
             self.remove(engine)
         elif before != level:
             self.remove(engine)
-            levels = self._levels.get(engine.about.model)
+            levels = self._levels.get(_kind(engine))
             if levels is None:
-                levels = self._levels[engine.about.model] = [{} for _ in range(LEVELS + 1)]
+                levels = self._levels[_kind(engine)] = [{} for _ in range(LEVELS + 1)]
             levels[level][engine.id] = engine
             self._at[engine.id] = level
 
@@ -46,18 +46,23 @@ class Vacancies:
         """An engine is full, or gone."""
         before = self._at.pop(engine.id, None)
         if before is not None:
-            del self._levels[engine.about.model][before][engine.id]
+            del self._levels[_kind(engine)][before][engine.id]
 
-    def emptiest(self, model: str | None, among: Container[str]) -> Iterator[Engine]:
+    def emptiest(self, model: str | None, context: int, among: Container[str]) -> Iterator[Engine]:
         """Engines with a free place, the emptier ones first.
 
         Args:
             model: which they serve; None for any.
+            context: tokens of context that they must take.
             among: ids of the engines that come into question.
         """
-        found = self._levels.values() if model is None else [self._levels[model]] if model in self._levels else []
-        for alike in zip(*found, strict=True):
+        kinds = [levels for (name, most), levels in self._levels.items() if (model is None or name == model) and most >= context]
+        for alike in zip(*kinds, strict=True):
             for level in alike:
                 for engine in level.values():
                     if engine.id in among:
                         yield engine
+
+
+def _kind(engine: Engine) -> Kind:
+    return engine.about.model, engine.about.capacity.context_tokens

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from parrot.errors import ParrotError
+from parrot.wire.codec import VERSION
 from parrot.wire.states import VariableState
+from parrot.wire.to_core import SubmitCall
 
 Op = tuple[str, ...]
 
@@ -47,6 +49,12 @@ def answer(variable_key: str, news_key: str, session_key: str, variable: str, li
 def unless(key: str, field: str, value: str, operation: Op) -> Op:
     """Do something, a Redis command, unless a field of a hash has this value."""
     return ("unless", key, field, value, *operation)
+
+
+def bury_call(dead_key: str, tasks_key: str, call_key: str, call: str, error: ParrotError) -> Op:
+    """Keep a call that was accepted among the dead letters, as it was submitted: its record has the request."""
+    header = {"stream": tasks_key, "id": call, "code": error.code, "reason": str(error)}
+    return ("bury", dead_key, call_key, DEAD_LETTERS, str(VERSION), SubmitCall.__name__, *_flat(header))
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

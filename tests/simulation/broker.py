@@ -205,4 +205,4 @@ class Broker(Store):
         return self.hashes.get(KEYS.call(call), {}).get("state") in (CallState.DONE, CallState.FAILED, CallState.CANCELLED)
 
 
-COMMANDS = ("HSET", "HDEL", "move", "end", "answer", "unless", "XADD", "RPUSH", "SADD", "SREM", "ZADD", "ZREM", "EXPIRE", "DEL")
+COMMANDS = ("HSET", "HDEL", "move", "end", "answer", "unless", "bury", "XADD", "RPUSH", "SADD", "SREM", "ZADD", "ZREM", "EXPIRE", "DEL")

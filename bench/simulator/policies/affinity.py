@@ -30,7 +30,7 @@ class Affinity(Watching):
 
     def choose(self, generation: Generation, engines: Sequence[Engine]) -> Engine:
         names, tokens = self.prompt(generation)
-        session = generation.call.request.session
+        session = generation.call.session
         home = next((engine for engine in engines if engine.id == self._homes.get(session)), None)
         if home is None or not self.held(names, home) or self._overloaded(home, engines):
             home = min(engines, key=lambda engine: self._cost(engine, names, tokens))

@@ -40,7 +40,7 @@ class AtOnce(ABC):
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         while self._came:
             generation = self._came[0]
-            model = generation.call.request.model
+            model = generation.call.model
             serving = [engine for engine in engines.values() if model is None or engine.about.model == model]
             if not generation.ended and not serving:
                 return None

@@ -21,10 +21,10 @@ class Attained(Affinity):
         self._attained: dict[str, float] = {}  # seconds, by session: what Autellix calls a program
 
     def priority(self, generation: Generation) -> int:
-        return int(1000 * self._attained.get(generation.call.request.session, 0.0))
+        return int(1000 * self._attained.get(generation.call.session, 0.0))
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         super().left(generation, engine, usage, now)
         if usage is not None:
-            session = generation.call.request.session
+            session = generation.call.session
             self._attained[session] = self._attained.get(session, 0.0) + usage.seconds

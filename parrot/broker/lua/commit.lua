@@ -34,6 +34,12 @@ local function apply(operation)
       redis.call('XADD', news, '*', 'variable', variable, 'state', 'failed')
       if redis.call('EXISTS', session) == 0 then redis.call('EXPIRE', news, life) end
     end
+  elseif name == 'bury' then
+    local call, most, version, kind = operation[3], operation[4], operation[5], operation[6]
+    local letter = cjson.encode({v = version, kind = kind, body = redis.call('HGET', call, 'request') or ''})
+    local parts = {unpack(operation, 7)}
+    parts[#parts + 1], parts[#parts + 2] = 'entry', letter
+    redis.call('XADD', key, 'MAXLEN', '~', most, '*', unpack(parts))
   elseif name == 'unless' then
     if redis.call('HGET', key, operation[3]) ~= operation[4] then redis.call(unpack(operation, 5)) end
   else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -72,6 +73,10 @@ class Store:
             self._xadd(news, "*", "variable", variable, "state", "failed")
             if session not in self.hashes:
                 self._expire(news, life)
+
+    def _bury(self, key: str, call: str, most: str, version: str, kind: str, *header: str) -> None:
+        entry = {"v": version, "kind": kind, "body": self.hashes[call]["request"]}
+        self._xadd(key, "MAXLEN", "~", most, "*", *header, "entry", json.dumps(entry))
 
     def _unless(self, key: str, field: str, value: str, *operation: str) -> None:
         if self.hashes.get(key, {}).get(field) != value:

@@ -182,7 +182,7 @@ def test_a_change_costs_work_for_what_it_changes_and_no_more(story: Story, monke
 WISHES = st.sampled_from([None, LATENCY, TTFT, TPOT, THROUGHPUT, Criterion.DEADLINE])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_from_scratch(data: st.DataObject) -> None:
     story = Story()
