@@ -137,7 +137,7 @@ def measure(calls: int, engines: int) -> Row:
     gc.freeze()
     costs, sequence = [], dict.fromkeys((up.engine for up in ups), 0)
     for turn in range(MEASURED // ENDED_AT_ONCE):
-        now += 0.01
+        now += 0.05
         done: list[GenerationDone | EngineHolds] = []
         for engine, job in running[:ENDED_AT_ONCE]:
             usage = Usage(tokens_in=600, tokens_cached=512, tokens_out=40 + turn % 50, first_token_seconds=0.1, seconds=2.0, running=20.0)

@@ -5,6 +5,9 @@
 Batches of several sizes decode on contexts of several lengths, and prompts of several lengths are taken in. To the medians a formula is
 fitted: a step takes `a + b * sequences + c * KV tokens + d * prompt tokens` seconds (`bench.simulator.profile`). It counts relative errors:
 a step of 60 ms and one of a second weigh the same. The raw times are kept.
+
+The engine wants all cores, and whatever else runs makes it several times slower. Each batch waits for a quiet machine; what was disturbed
+all the same counts only where there is nothing better.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
@@ -33,12 +37,27 @@ from parrot.engine.contexts import context_name
 from parrot.engine.vllm import VllmEngine
 from parrot.sampling import SamplingConfig
 
-RUNNING = (32, 16, 8, 4, 2, 1)  # the largest first, so that the KV cache has the prompts of the others
-CONTEXTS = (2000, 1000, 500, 100)
+RUNNING = (32, 16, 8, 4, 1)  # the largest first, so that the KV cache has the prompts of the others
+CONTEXTS = (2000, 1000, 400, 100)
 PROMPTS = (64, 256, 512, 1024, 2048)
 STEPS = 12  # of a batch, in each round
+QUIET = 0.25  # cores that others may use
+PATIENCE = 60.0  # seconds to wait for that
 VOCABULARY = range(100, 40_000)  # of random prompts
 TERMS = ("step_seconds", "sequence_seconds", "kv_token_seconds", "prefill_token_seconds")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Steps that were measured in one go.
+
+    Attributes:
+        seconds: of each.
+        others: cores that other processes used meanwhile, on average.
+    """
+
+    seconds: list[float]
+    others: float
 
 
 @dataclass
@@ -49,22 +68,51 @@ class Point:
         running: sequences in it.
         kv: tokens in their contexts.
         prefill: prompt tokens that a step takes in.
-        seconds: of each step that was measured.
+        samples: what was measured.
     """
 
     running: int
     kv: int
     prefill: int
-    seconds: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        """Seconds of a step, of the samples that were not disturbed; if all were, of the one that was disturbed least."""
+        quiet = max(QUIET, min(sample.others for sample in self.samples))
+        return statistics.median(seconds for sample in self.samples if sample.others <= quiet for seconds in sample.seconds)
 
     @property
     def terms(self) -> tuple[int, int, int, int]:
         """What the coefficients of the formula are multiplied with."""
         return 1, self.running, self.kv, self.prefill
+
+
+class Others:
+    """How many cores other processes use, counted from when this was made."""
+
+    def __init__(self) -> None:
+        self._since, self._used = time.monotonic(), self._count()
+
+    def cores(self) -> float:
+        return max(0.0, (self._count() - self._used) / (time.monotonic() - self._since))
+
+    def _count(self) -> float:
+        """CPU seconds of all others, since ever. What the hypervisor gives to other machines is among them."""
+        every, me = psutil.cpu_times(), psutil.Process()
+        busy = every.user + every.nice + every.system + every.irq + every.softirq + getattr(every, "steal", 0.0)
+        own = [process.cpu_times() for process in (me, *me.children(recursive=True))]
+        return float(busy - sum(times.user + times.system for times in own))
+
+
+async def quiet() -> None:
+    """Wait until nobody else uses the machine, but not for ever."""
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        others = Others()
+        await asyncio.sleep(1.0)
+        if others.cores() <= QUIET:
+            return
 
 
 # Measuring ---------------------------------------------------------------------------------------
@@ -82,46 +130,50 @@ async def generate(engine: VllmEngine, prompt: Sequence[int], length: int, times
         await engine.release(context)
 
 
-async def decode(engine: VllmEngine, prompts: Sequence[Sequence[int]]) -> tuple[int, list[float]]:
-    """KV tokens and step times of a batch, once all of it decodes."""
+async def decode(engine: VllmEngine, prompts: Sequence[Sequence[int]]) -> tuple[int, Sample]:
+    """KV tokens and steps of a batch, once all of it decodes."""
     times: list[list[float]] = [[] for _ in prompts]
     tasks = [asyncio.create_task(generate(engine, prompt, 500, own)) for prompt, own in zip(prompts, times, strict=True)]
     try:
         while not all(times):
             await asyncio.sleep(0.01)
-        first = len(times[0])
+        first, others = len(times[0]), Others()
         while len(times[0]) <= first + STEPS:
             await asyncio.sleep(0.01)
+        cores = others.cores()
         kv = sum(len(prompt) + len(own) for prompt, own in zip(prompts, times, strict=True)) - len(prompts) * STEPS // 2
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
     taken = times[0][first : first + STEPS + 1]
-    return kv, [after - before for before, after in pairwise(taken)]
+    return kv, Sample([after - before for before, after in pairwise(taken)], cores)
 
 
-async def prefill(engine: VllmEngine, prompt: Sequence[int]) -> float:
+async def prefill(engine: VllmEngine, prompt: Sequence[int]) -> Sample:
     """Seconds to the first token."""
     times: list[float] = []
-    began = time.perf_counter()
+    began, others = time.perf_counter(), Others()
     await generate(engine, prompt, 1, times)
-    return times[0] - began
+    return Sample([times[0] - began], others.cores())
 
 
 async def measure(engine: VllmEngine, rounds: int, console: Console) -> list[Point]:
-    """All batches, so many times; a slow minute of the machine so touches one round of each."""
+    """All batches, so many times."""
     chance = random.Random(1)
     prompts = [chance.choices(VOCABULARY, k=max(CONTEXTS)) for _ in range(max(RUNNING))]
     batches = {(running, context): Point(running, 0, 0) for context, running in product(CONTEXTS, RUNNING)}
     fresh = {tokens: Point(1, tokens, tokens) for tokens in PROMPTS}
     for number in range(rounds):
         for (running, context), point in batches.items():
-            point.kv, seconds = await decode(engine, [prompt[:context] for prompt in prompts[:running]])
-            point.seconds += seconds
+            await quiet()
+            point.kv, sample = await decode(engine, [prompt[:context] for prompt in prompts[:running]])
+            point.samples.append(sample)
         for tokens, point in fresh.items():
-            point.seconds += [await prefill(engine, chance.choices(VOCABULARY, k=tokens)) for _ in range(2)]
-        console.print(f"round {number + 1} of {rounds}", style="dim")
+            await quiet()
+            point.samples += [await prefill(engine, chance.choices(VOCABULARY, k=tokens)) for _ in range(2)]
+        disturbed = sum(sample.others > QUIET for point in (*batches.values(), *fresh.values()) for sample in point.samples)
+        console.print(f"round {number + 1} of {rounds}; {disturbed} samples were disturbed", style="dim")
     return [*batches.values(), *fresh.values()]
 
 
@@ -154,7 +206,7 @@ def predicted(coefficients: dict[str, float], point: Point) -> float:
 
 
 def show(points: Sequence[Point], coefficients: dict[str, float], console: Console) -> None:
-    table = Table("sequences", "KV tokens", "prompt tokens", "step, ms (median)", "by the formula", "error")
+    table = Table("sequences", "KV tokens", "prompt tokens", "step, ms", "by the formula", "error")
     for point in points:
         said = predicted(coefficients, point)
         cells = (str(point.running), f"{point.kv:,}", str(point.prefill), f"{point.median * 1e3:.1f}", f"{said * 1e3:.1f}")

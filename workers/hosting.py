@@ -80,7 +80,7 @@ class EngineThread:
         totals = runner.totals
         return (
             about
-            | runner.beat().model_dump()
+            | runner.beat().model_dump(exclude_unset=True)
             | {
                 "generations": totals.generations,
                 "tokens_in": totals.tokens_in,

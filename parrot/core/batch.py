@@ -8,6 +8,11 @@ from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op
 
 
+def place(entry: str) -> tuple[int, ...]:
+    """The id of a stream entry as numbers, since that is how ids are ordered; the empty id comes before all."""
+    return tuple(map(int, entry.split("-"))) if entry else ()
+
+
 @dataclass(slots=True)
 class Batch:
     """What follows from one batch of messages.

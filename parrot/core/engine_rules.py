@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from parrot.core import records
+from parrot.core.batch import place
 from parrot.core.cell import Cell
 from parrot.core.ending import fail
 from parrot.core.graph import Generation
 from parrot.core.policy import Engine
 from parrot.errors import PoisonCall
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineHolds, EngineUp
-from parrot.wire.to_engine import TellHoldings
+from parrot.wire.to_engine import Cancel, TellHoldings
 from parrot.wire.to_ledger import bury_call, move, put
 
 MAX_DEATHS = 3  # engines that may die of one generation before it is given up
@@ -49,6 +50,24 @@ def engine_beat(cell: Cell, event: EngineBeat) -> None:
     engine.draining = event.draining
     cell.timers.set(("lease", event.engine), cell.now + cell.limits.lease)
     cell.batch.write(put(cell.keys.engine(event.engine), records.beat(event, cell.at)))
+    if event.holds is not None:  # else it is of the version before, and does not say
+        _reconcile(cell, engine, place(event.read), frozenset(event.holds))
+
+
+def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozenset[str]) -> None:
+    """Run again what an engine was given, has read past and holds no more, although nothing was heard of its end.
+
+    What it says of an end is in `events` before the beat that no longer lists it, so Redis has lost it, or the job before it was read, as
+    in a power loss: neither the call nor the engine is to blame. A job above `read` is on its way. This is true of a beat that comes
+    twice too: jobs that were sent since it was first said are above its `read`.
+    """
+    lost = [generation for name, generation in engine.holds.items() if name not in holds and place(generation.job) <= read]
+    for generation in lost:
+        cell.fleet.take(generation, cell.now)
+        # It may have published a value that is lost now and must not go on with it.
+        cell.batch.order(engine.id, Cancel(variable=generation.variable, attempt=generation.attempt))
+        generation.again = f"again, since {engine.about.name} has read the job and holds it no more, but what became of it was lost"
+    cell.queue(lost)
 
 
 def engine_holds(cell: Cell, event: EngineHolds) -> None:

@@ -135,6 +135,7 @@ def job_of(generation: Generation) -> Job:
 
 def _send(cell: Cell, decision: Decision) -> None:
     generation, keys = decision.generation, cell.keys
+    decision = decision._replace(why=_with_history(generation, decision.why))
     generation.priority = decision.priority
     generation.call.expected += decision.prefix
     generation.job = cell.batch.order(decision.engine.id, job_of(generation))
@@ -148,12 +149,16 @@ def _note_queued(cell: Cell) -> None:
     for generation in cell.queued:
         if generation.engine or generation.ended:
             continue
-        why = f"waits for an engine with room that serves {generation.call.model or 'any model'}"
+        why = _with_history(generation, f"waits for an engine with room that serves {generation.call.model or 'any model'}")
         cell.batch.write(
             put(cell.keys.call(generation.call.id), {"state": CallState.QUEUED, "why": why}),
             move(cell.keys.variable(generation.variable), records.queued(generation, why)),
         )
     cell.queued.clear()
+
+
+def _with_history(generation: Generation, why: str) -> str:
+    return f"{why}; {generation.again}" if generation.again else why
 
 
 def _held(cell: Cell, event: GenerationFailed | GenerationReturned) -> Generation | None:

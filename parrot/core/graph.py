@@ -70,6 +70,7 @@ class Generation:
         order: place in the order of becoming ready.
         errors: how often an engine that lived on reported that it failed.
         deaths: engines that died while they held it.
+        again: why it runs again although nobody is to blame, in words.
         ended: nothing is to be done for it any more.
         made: the variable that it makes.
         program: the calls that are connected with it.
@@ -98,6 +99,7 @@ class Generation:
     order: int = 0
     errors: int = 0
     deaths: frozenset[str] = frozenset()
+    again: str = ""
     ended: bool = False
     tokens_in: int = 0
     tokens_out: float = 0.0

@@ -13,6 +13,7 @@ from parrot.core.policy import Engine
 from parrot.wire.to_core import Usage
 
 SEQUENCE = 32.0  # tokens of context that a sequence costs as much as, beside its own
+PATIENT = 0.1  # what a second of delay counts for work for which nobody waits
 REMEMBERED = 256  # prompts, to see which came between the tokens of others
 
 
@@ -24,7 +25,7 @@ class Charge(NamedTuple):
         tokens_out: expected.
         context: that it adds to the batch, on average over its life.
         sensitive: whether it suffers from its neighbours.
-        weight: its part of its program: the programs of a cell weigh alike, however many calls each has under way.
+        weight: what a second of delay to it counts.
         ends: when it should be done, in seconds since the epoch.
         alone: no other prompt waited to be computed when it came.
     """
@@ -49,7 +50,7 @@ class Load:
         tokens: of KV cache that it will need: of what it holds, prompts that it did not have already, and expected outputs.
         context: of the batch, in tokens.
         sensitive: how many of what it holds suffer from each neighbour in the batch, and sensitive_context: their part of it.
-        weight: of the programs that it works for, each counting at most 1.
+        weight: what a second of delay to all that it holds counts.
         filled: when it will have computed the prompts that it was given, in seconds since the epoch.
     """
 
@@ -158,8 +159,10 @@ class Load:
 
 
 def weight_of(generation: Generation) -> float:
-    """The part of its program that a generation is: what is done to all of them at once is done to the program once."""
-    return 1.0 / max(1, generation.program.whole().active)
+    """What a second of delay to a generation counts: whole to one that is sensitive, to all members of a program together else."""
+    if generation.objective.sensitive:
+        return 1.0
+    return (1.0 if generation.objective.urgent else PATIENT) / max(1, generation.program.whole().active)
 
 
 def context_of(generation: Generation) -> float:

@@ -5,7 +5,8 @@ The cost of an engine, in seconds, is what the generation itself would take ther
     prompts that are being computed there + its own prompt, as far as it is not held there + its output, at the pace of that batch
 
 and the harm that it does: while its prompt is computed the others halt, and as long as it runs they are slower. What is sensitive
-there counts whole; members of groups and work for which nobody waits suffer less from it, since they are many and wait for the last one.
+there counts whole; of a group only the last one counts, so that all its members together are as one; work for which nobody waits
+counts less.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from parrot.core.load import Load, context_of
 from parrot.core.rules import Rules
 
 AHEAD = 0.25  # seconds of prompts that may wait in an engine to be computed: what keeps it busy, and no more
+ANEW = 3.0  # what a second counts in which a prompt is computed anew: what comes after it will want it there, and it displaces others'
 SOON = 0.01  # seconds at least until an engine without room has some
 FULL = 0.95  # of the KV cache that may be given away: what is expected is not exact
-PATIENT = 0.1  # what a second of delay counts for work that is not sensitive
 PATIENCE = 60.0  # seconds after which the comfort of others does not count any more
 CAP = 1.5  # how much slower a step may become for sensitive work by neighbours that are not
 RESERVE = 8  # one in so many places is kept for sensitive work, where there is such
@@ -50,13 +51,11 @@ class Situation(NamedTuple):
 
     Attributes:
         now: seconds since the epoch.
-        queue: generations that wait, for each engine.
         sensitive_lately: sensitive work has come of late, so that some may come soon.
         rules: which hold.
     """
 
     now: float
-    queue: float
     sensitive_lately: bool
     rules: Rules
 
@@ -104,8 +103,8 @@ def cost(load: Load, generation: Generation, held: int, situation: Situation) ->
     computing = speed.prefill(max(1.0, generation.tokens_in - held))
     own = max(waiting, load.filled - situation.now, 0.0) + computing + generation.tokens_out * speed.step(load.context + context)
     delay = computing + generation.tokens_out * speed.slower(context)
-    harm = delay * (load.sensitive + PATIENT * (load.running - load.sensitive)) if situation.rules.harm else 0.0
-    return Cost(own + harm, own, waiting, load, held)
+    harm = delay * load.weight if situation.rules.harm else 0.0
+    return Cost(own + (ANEW - 1.0) * computing + harm, own, waiting, load, held)
 
 
 def ranked(loads: Mapping[Load, int], generation: Generation, situation: Situation) -> tuple[Cost, Cost | None]:

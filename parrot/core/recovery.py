@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
+from parrot.core.batch import place
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN
 from parrot.core.ending import fail
 from parrot.core.generation_rules import job_of
@@ -98,5 +99,5 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
 
 def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:
     held = [generation for engine in machine.fleet.engines.values() for generation in engine.holds.values()]
-    held.sort(key=lambda generation: [int(part) for part in generation.job.split("-")])
+    held.sort(key=lambda generation: place(generation.job))
     return [(generation.engine, generation.job, job_of(generation)) for generation in held]

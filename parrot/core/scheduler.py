@@ -178,8 +178,7 @@ class Scheduler:
             False if it waits for one engine although another has room, so that the next one may be asked; True if none has room: then
             there is none for the next one either.
         """
-        queue = len(self._backlog) / len(self._loads)
-        situation = Situation(now, queue, now - self._sensitive < LATELY, self._rules)
+        situation = Situation(now, now - self._sensitive < LATELY, self._rules)
         candidates = dict(self._candidates(generation, engines))
         if not self._rules.patience:
             candidates = {load: held for load, held in candidates.items() if has_room(load, generation, held, situation)}

@@ -32,13 +32,14 @@ class Contents:
 
     def put(self, piece: Piece, content: Content) -> None:
         """Keep a content, which takes the place of older ones."""
-        self._drop(piece)
+        self.drop(piece)
         self._kept[piece] = content
         self._held += _size(content)
         while self._held > self._room:
-            self._drop(next(iter(self._kept)))
+            self.drop(next(iter(self._kept)))
 
-    def _drop(self, piece: Piece) -> None:
+    def drop(self, piece: Piece) -> None:
+        """Forget a content, if it is here."""
         content = self._kept.pop(piece, None)
         if content is not None:
             self._held -= _size(content)

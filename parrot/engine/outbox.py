@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from parrot.broker.engine_link import Answer, EngineLink
 from parrot.broker.tokens import Part
@@ -34,6 +34,7 @@ class Outbox:
         self._parts: list[tuple[Job, Part]] = []
         self._publications: list[Publication] = []
         self._events: list[EngineHolds | GenerationFailed | GenerationReturned] = []
+        self._flushing: list[str] = []  # what the present flush ends
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -47,6 +48,11 @@ class Outbox:
     def telling(self) -> bool:
         """Whether events wait for the broker."""
         return bool(self._events)
+
+    def ends(self) -> Iterator[str]:
+        """The variables of generations whose end waits for the broker, or for its answer."""
+        yield from self._flushing
+        yield from _ended(self._publications, self._events)
 
     def append(self, job: Job, part: Part) -> None:
         """Append a part to a token stream soon."""
@@ -84,6 +90,7 @@ class Outbox:
         parts, self._parts = self._parts, []
         publications, self._publications = self._publications, []
         events, self._events = self._events, []
+        self._flushing = [*_ended(publications, events)]
         if parts:
             for (job, _), answer in zip(parts, await self._link.append(parts), strict=True):
                 if answer is not True:
@@ -93,3 +100,9 @@ class Outbox:
                 self._published(publication, answer)
         if events:
             await self._link.tell(events)
+        self._flushing = []
+
+
+def _ended(publications: Iterable[Publication], events: Iterable[EngineHolds | GenerationFailed | GenerationReturned]) -> Iterator[str]:
+    yield from (publication.job.variable for publication in publications)
+    yield from (event.variable for event in events if not isinstance(event, EngineHolds))

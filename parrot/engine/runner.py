@@ -32,7 +32,15 @@ from parrot.engine.residency import Residency
 from parrot.engine.waiting import Waiting
 from parrot.errors import BrokerUnavailable, Cancelled, EngineError, MessageError, ParrotError
 from parrot.wire import to_engine
-from parrot.wire.to_core import EngineBeat, EngineDown, EngineUp, GenerationFailed, GenerationReturned, GenerationRevoked
+from parrot.wire.to_core import (
+    MAX_REPORTED,
+    EngineBeat,
+    EngineDown,
+    EngineUp,
+    GenerationFailed,
+    GenerationReturned,
+    GenerationRevoked,
+)
 from parrot.wire.to_engine import Cancel, Job, Order, Piece, Reorder, TellHoldings
 
 log = structlog.get_logger("parrot.engine")
@@ -120,6 +128,7 @@ class Runner:
         self._contents = Contents()
         self._outbox = Outbox(link, self._published, self._part_refused)
         self._waiting = Waiting()
+        self._taken = ""  # id of the last entry of the job stream that was dealt with
         self._starting: list[Job] = []
         self._unwanted: set[tuple[str, int]] = set()  # of those that are starting
         self._batch = Batch()
@@ -147,6 +156,13 @@ class Runner:
             busy_seconds=self._batch.busy_seconds,
             draining=self._stopping.is_set(),
         )
+
+    def _whole_beat(self) -> EngineBeat:
+        """The load, and which jobs have not come to an end. Both must be of one instant: to be called in the runner's loop."""
+        jobs = (*self._waiting, *self._starting, *(one.job for one in self._batch))
+        holds = list({*(job.variable for job in jobs), *self._outbox.ends()})
+        said = {"read": self._taken, "holds": holds if len(holds) <= MAX_REPORTED else None}
+        return self.beat().model_copy(update=said)
 
     # Life ----------------------------------------------------------------------------------------
 
@@ -202,7 +218,7 @@ class Runner:
             background = (self._outbox.run(), self._report(heart), self._checkpoint(), self._report_holdings())
             others = [tasks.create_task(work) for work in background]
             await self._stopping.wait()
-            heart.tell(self.beat())  # so that nothing more is sent here
+            heart.tell(self._whole_beat())  # so that nothing more is sent here
             for task in intake:
                 task.cancel()
             await asyncio.wait(intake)
@@ -239,7 +255,7 @@ class Runner:
 
     async def _report(self, heart: Heartbeat) -> None:
         while not heart.lost.is_set():
-            heart.tell(self.beat())
+            heart.tell(self._whole_beat())
             with suppress(TimeoutError):  # nothing is wrong: time for the next one
                 async with asyncio.timeout(self._beat_seconds):
                     await heart.lost.wait()
@@ -270,10 +286,12 @@ class Runner:
                     self._outbox.tell(self._residency.all())
                 else:
                     await self._bury(entry, order)
+                self._taken = entry.id
             self._startable.set()
 
     def _cancel(self, variable: str, attempt: int) -> None:
-        """Nobody wants this attempt any more, wherever it is; one that has ended is left alone."""
+        """Nobody wants this attempt any more, wherever it is; of one that has ended, the value does not stand."""
+        self._contents.drop(Piece("variable", variable))
         waiting = self._waiting.remove(variable, attempt)
         if waiting is not None:
             self._observer.failed(waiting, Cancelled("Cancelled before it began."), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from itertools import count
 
 from parrot.wire.to_engine import Job
@@ -17,6 +18,10 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def __iter__(self) -> Iterator[Job]:
+        """All of them, in no order."""
+        return (job for _, _, job in self._heap)
 
     def push(self, job: Job) -> None:
         heapq.heappush(self._heap, (job.priority, next(self._arrivals), job))

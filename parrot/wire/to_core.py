@@ -16,6 +16,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 Label = Annotated[str, Field(max_length=4096)]  # what is only shown or compared: a model, a host, a path
 Reason = Annotated[str, AfterValidator(lambda text: text[:4096])]  # goes to every descendant: shortened, never refused
 Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]  # seconds since the epoch, up to the last second that a calendar has
+EntryId = Annotated[str, Field(max_length=41, pattern=r"^([0-9]+-[0-9]+)?$")]  # of a stream entry; empty: of none
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Digest = Annotated[int, Field(ge=0, lt=2**53)]  # of some text; a number that JSON keeps everywhere
 Seconds = Annotated[float, Field(ge=0, lt=2**53)]
@@ -25,7 +26,7 @@ Chat = Literal["auto", "off"]
 
 
 MAX_BLOCKS = 4096  # digests of one text: those of the largest that is allowed
-MAX_REPORTED = 100_000  # beginnings in one report of an engine
+MAX_REPORTED = 100_000  # beginnings or variables in one report of an engine
 
 
 # Tasks: written by apps ------------------------------------------------------------------------
@@ -181,6 +182,9 @@ class EngineBeat(Message):
         waiting: jobs that it has read and not started.
         busy_seconds: time since its start during which it had at least one generation.
         draining: it takes no more jobs and will leave.
+        read: the last entry of its job stream that it had read when this was so.
+        holds: the variables of the jobs up to there whose end it has not made known yet; what ends one is in `events` before a beat
+            that does not list it. None: it does not say.
     """
 
     engine: Id
@@ -189,6 +193,8 @@ class EngineBeat(Message):
     kv_used: float = 0.0
     busy_seconds: Seconds = 0.0
     draining: bool = False
+    read: EntryId = ""
+    holds: list[Id] | None = Field(default=None, max_length=MAX_REPORTED)
 
 
 class EngineHolds(Message):

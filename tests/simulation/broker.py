@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -40,6 +41,7 @@ class Broker(Store):
         self.wake_core: Callable[[], None] = lambda: None
         self.wake_engine: dict[str, Callable[[], None]] = {}
         self._last: dict[str, ENTRY] = {}
+        self._unsynced: list[Callable[[], object]] = []  # how to undo what a power loss would take, the oldest first
         self._epoch = 0
         self._cursors = (0, 0)
         self._batches = 0
@@ -50,19 +52,23 @@ class Broker(Store):
 
     def submit(self, task: Any) -> None:
         self.tasks.append(task)
+        self._unsynced.clear()
         self.wake_core()
 
     def tell(self, event: Any) -> None:
         self.events.append(event)
+        self._unsynced.append(self.events.pop)
         self.wake_core()
 
     def make_jobs(self, engine: str, wake: Callable[[], None]) -> None:
+        self._unsynced.clear()
         self.wake_engine[engine] = wake
         self.jobs[engine] = []
         self._last[engine] = (0, 1)
         self.expire(KEYS.jobs(engine), JOBS_LIFE)
 
     def drop_jobs(self, engine: str) -> None:
+        self._unsynced.clear()
         self.jobs.pop(engine, None)
         self.expiring.pop(KEYS.jobs(engine), None)
 
@@ -70,15 +76,22 @@ class Broker(Store):
         """dispatch.lua"""
         if engine not in self.jobs:
             return
-        for entry, order in orders:
-            if entry > self._last[engine]:
-                self._last[engine] = entry
-                self.jobs[engine].append((entry, order))
+        jobs, last = self.jobs[engine], self._last[engine]
+        new = [(entry, order) for entry, order in orders if entry > last]
+        if new:
+            jobs += new
+            self._last[engine] = new[-1][0]
+            self._unsynced.append(partial(self._undo_dispatch, engine, len(new), last))
         self.wake_engine[engine]()
+
+    def _undo_dispatch(self, engine: str, count: int, last: ENTRY) -> None:
+        del self.jobs[engine][-count:]
+        self._last[engine] = last
 
     # ServeCore's side -----------------------------------------------------------------------------
 
     def lead(self) -> tuple[Lead, tuple[int, int]]:
+        self._unsynced.clear()
         self._epoch += 1
         return Lead(self._epoch, {}, self._batches), self._cursors
 
@@ -86,6 +99,7 @@ class Broker(Store):
         """commit.lua"""
         if not self.leads(epoch):
             return False
+        self._unsynced.clear()
         self._cursors, self._batches = cursors, batch.number
         self.apply(batch.operations)
         return True
@@ -125,28 +139,51 @@ class Broker(Store):
         """claim.lua"""
         if not self.current(job.variable, job.attempt):
             return False
-        self.hashes[KEYS.variable(job.variable)]["state"] = "generating"
+        record = self.hashes[KEYS.variable(job.variable)]
+        self._unsynced.append(partial(record.update, state=record["state"]))
+        record["state"] = "generating"
         return True
 
     def append(self, job: Job, engine: str, kind: str) -> bool:
         """append.lua; of a part only its kind and who wrote it."""
         if not self.current(job.variable, job.attempt) or self.hashes[KEYS.variable(job.variable)]["state"] != "generating":
             return False
-        self.streams.setdefault(KEYS.tokens(job.variable), []).append({"kind": kind, "engine": engine})
+        parts = self.streams.setdefault(KEYS.tokens(job.variable), [])
+        parts.append({"kind": kind, "engine": engine})
+        self._unsynced.append(parts.pop)
         return True
 
     def publish(self, job: Job, value: str, engine: str) -> bool:
         """publish.lua"""
         if not self.current(job.variable, job.attempt):
             return False
+        state = self.hashes[KEYS.variable(job.variable)]["state"]
         self.hashes[KEYS.variable(job.variable)] |= {"state": "ready", "value": value, "publisher": engine}
         self.ends[job.variable] += 1
         self._xadd(KEYS.news(job.session), "*", "variable", job.variable, "state", "ready")
         self.tell(GenerationDone.model_construct(engine=engine, variable=job.variable, attempt=job.attempt))
+        self._unsynced[-1] = partial(self._undo_publish, job, state)
         return True
+
+    def _undo_publish(self, job: Job, state: str) -> None:
+        record = self.hashes[KEYS.variable(job.variable)]
+        del record["value"], record["publisher"]
+        record["state"] = state
+        self.ends[job.variable] -= 1
+        self.streams[KEYS.news(job.session)].pop()
+        self.events.pop()
 
     def _hset(self, key: str, *flat: str) -> None:
         self.hashes.setdefault(key, {}).update(zip(flat[::2], flat[1::2], strict=True))
+
+    # Power loss -----------------------------------------------------------------------------------
+
+    def lose_power(self) -> None:
+        """The end of what was written is gone, but no batch of ServeCore and nothing that an app or an operator said."""
+        lost = self._world.chance.randint(0, len(self._unsynced))
+        self._world.say("redis loses power and its last", lost, "writes")
+        for _ in range(lost):
+            self._unsynced.pop()()
 
     # What ends and what expires -------------------------------------------------------------------
 

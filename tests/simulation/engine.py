@@ -8,8 +8,8 @@ from typing import Any
 
 from parrot.broker.heartbeat import JOBS_LIFE
 from parrot.wire.to_core import EngineBeat, EngineDown, GenerationFailed, GenerationReturned
-from parrot.wire.to_engine import Cancel, Job
-from tests.simulation.broker import Broker
+from parrot.wire.to_engine import Cancel, Job, Order
+from tests.simulation.broker import ENTRY, Broker
 from tests.simulation.faults import Faults
 from tests.simulation.program import Program, value_of
 from tests.simulation.world import Process, World
@@ -59,7 +59,7 @@ class Engine(Process):
         self._incarnation += 1
         self.id = f"{self.name}-{self._incarnation}"
         self._up, self._draining, self._reading = True, False, False
-        self._cursor = 0
+        self._read_to: ENTRY = (0, 0)
         self._waiting: list[Job] = []
         self._running: dict[tuple[str, int], Job] = {}
         self._broker.make_jobs(self.id, self._wake)
@@ -111,8 +111,8 @@ class Engine(Process):
             self.die()
             return
         self._up = False
-        orders = self._broker.jobs.get(self.id, [])[self._cursor :]
-        self._hand_back([*self._waiting, *self._running.values(), *(order for _, order in orders if isinstance(order, Job))])
+        unread = [order for _, order in self._unread() if isinstance(order, Job)]
+        self._hand_back([*self._waiting, *self._running.values(), *unread])
         self._tell(EngineDown.model_construct(engine=self.id))
         self._broker.drop_jobs(self.id)
         self.die()
@@ -132,9 +132,18 @@ class Engine(Process):
         if world.happens(self._faults.beat_lost):
             self._log.accidents.add(self.id)
         else:
-            broker.tell(EngineBeat.model_construct(engine=self.id, running=len(self._running), waiting=0, kv_used=0.0, busy_seconds=0.0))
+            self._say_beat()
         broker.expire(KEYS.jobs(self.id), JOBS_LIFE)
         self.later(BEAT, self._beat)
+
+    def _say_beat(self) -> None:
+        """The last one is repeated now and then, as by the thread that says it while the engine's loop is busy."""
+        holds = [job.variable for job in (*self._waiting, *self._running.values())]
+        read = "-".join(map(str, self._read_to))
+        beat = EngineBeat.model_construct(engine=self.id, running=len(self._running), waiting=len(self._waiting), read=read, holds=holds)
+        self._broker.tell(beat)
+        if self.world.happens(self._faults.said_twice):
+            self.later(self.world.chance.random() * BEAT, self._broker.tell, beat)
 
     def _tell(self, event: Any) -> None:
         """Events are said again, at once, when it is not sure that they were heard."""
@@ -156,15 +165,16 @@ class Engine(Process):
         self._reading = False
         if self._draining:
             return
-        orders = self._broker.jobs.get(self.id, [])
-        for _, order in orders[self._cursor :]:
+        for self._read_to, order in self._unread():
             if isinstance(order, Job):
                 self._waiting.append(order)
             elif isinstance(order, Cancel):
                 self._waiting = [job for job in self._waiting if (job.variable, job.attempt) != (order.variable, order.attempt)]
                 self._running.pop((order.variable, order.attempt), None)
-        self._cursor = len(orders)
         self._fill_up()
+
+    def _unread(self) -> list[tuple[ENTRY, Order]]:
+        return [one for one in self._broker.jobs.get(self.id, ()) if one[0] > self._read_to]
 
     def _fill_up(self) -> None:
         while self._waiting and len(self._running) < self._room and not self._draining:

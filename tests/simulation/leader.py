@@ -49,6 +49,13 @@ class Leader(Process):
         self.alive = False
         self.die()
 
+    def cut_off(self) -> None:
+        """Redis was away: what was under way is void, and whoever led takes the lead again."""
+        if self.leads():
+            self.die()
+            self._busy, self._alarm = True, 0.0
+            self.later(0.01, self._lead)
+
     def leads(self) -> bool:
         """Whether it is the one whose commits count."""
         return self.alive and self.machine is not None and self._broker.leads(self._epoch)

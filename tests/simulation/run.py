@@ -85,11 +85,15 @@ class Run:
         self.leaders.append(Leader(self.world, self.broker, self.faults, LIMITS, self._start_leader, self._started))
 
     def _make_trouble(self) -> None:
-        """Something happens to an engine, but not to one that runs a suspect: nobody could tell that from poison."""
+        """Something happens to an engine, but not to one that runs a suspect: nobody could tell that from poison. Or to Redis."""
         if not self.world.calm:
             engine = self.world.chance.choice(self.engines)
             if not self._runs_suspect(engine.id):
                 engine.trouble()
+            if self.world.happens(self.faults.power_lost):
+                self.broker.lose_power()
+                for leader in self.leaders:
+                    leader.cut_off()
             self.world.after(self.world.chance.random(), self._make_trouble)
 
     def _runs_suspect(self, engine: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 
 from parrot.core.batch import Batch
+from parrot.wire.to_core import EngineBeat
 from tests.simulation.broker import Broker
 from tests.simulation.run import Run, broken_promise
 from tests.simulation.world import World
@@ -61,7 +63,14 @@ class Forgetful(Broker):
         super()._move(key, *flat[:at], *flat[at + 2 :])
 
 
-@pytest.mark.parametrize("make_broker", [WithoutFence, WithoutEpochs, Forgetful])
+class WithoutHoldings(Broker):
+    """Does not pass on what engines say of the jobs that they hold."""
+
+    def tell(self, event: Any) -> None:
+        super().tell(event.model_copy(update={"holds": None}) if isinstance(event, EngineBeat) else event)
+
+
+@pytest.mark.parametrize("make_broker", [WithoutFence, WithoutEpochs, Forgetful, WithoutHoldings])
 def test_a_broken_store_is_found_out(make_broker: type[Broker]) -> None:
     assert any(broken_promise(seed, make_broker) for seed in range(ENOUGH)), f"{make_broker.__name__} got through {ENOUGH} seeds"
 

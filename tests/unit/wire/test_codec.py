@@ -57,7 +57,9 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                     pid=7,
                     capacity=to_core.Capacity(running=8, kv_tokens=1024, context_tokens=512, block_tokens=32),
                 ),
-                to_core.EngineBeat(engine="e-1", running=2, waiting=1, kv_used=0.5, busy_seconds=1.5, draining=True),
+                to_core.EngineBeat(
+                    engine="e-1", running=2, waiting=1, kv_used=0.5, busy_seconds=1.5, draining=True, read="7-1", holds=["c1.x"]
+                ),
                 to_core.EngineHolds(engine="e-1", sequence=3, whole=True, stored=[(5, 64)], removed=[6]),
                 to_core.EngineDown(engine="e-1", reason="drained"),
                 to_core.GenerationDone(
