@@ -45,6 +45,7 @@ class Settings(BaseSettings):
         max_tenant_active: calls under way of one tenant.
         max_session_calls: calls of one session.
         max_depth: generations one after the other.
+        isolate_tenants: engines use nothing that they have cached of one tenant's prompts for another's.
         drain_seconds: how long a stopping worker lets generations finish before it hands them back.
     """
 
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     max_tenant_active: int = Field(default=50_000, ge=1)
     max_session_calls: int = Field(default=50_000, ge=1)
     max_depth: int = Field(default=10_000, ge=1)
+    isolate_tenants: bool = False
     drain_seconds: float = Field(default=20.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

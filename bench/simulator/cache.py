@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 
 class BlockCache:
-    """Blocks with a name are shared by all whose prompts begin alike; the others are private. What nobody uses is kept until room is needed.
+    """Blocks with a name are shared by all whose prompts begin alike; the others are private. What nobody uses is kept while there is room.
 
     vLLM keeps two copies of a block that two sequences compute at once; here the second copy is given up as soon as it is full.
 

@@ -36,9 +36,7 @@ class Core:
         leaders: how many have led.
     """
 
-    def __init__(
-        self, clock: Clock, policy: Policy, dispatch: Callable[[str, Order], None], *, lasting: bool = False
-    ) -> None:
+    def __init__(self, clock: Clock, policy: Policy, dispatch: Callable[[str, Order], None], *, lasting: bool = False) -> None:
         self._clock = clock
         self._dispatch = dispatch
         self._keys = Keys("simulated")

@@ -1,7 +1,7 @@
 """A virtual engine: continuous batching, chunked prefill, prefix caching and preemption as in vLLM's scheduler (its V1), in virtual time.
 
-A step gives a token to each sequence that decodes, and what is left of its budget of tokens to prompts. Steps that would all be alike, since
-nothing comes, ends or needs room, are taken in one jump.
+A step gives a token to each sequence that decodes, and what is left of its budget of tokens to prompts. Steps that would all be alike,
+since nothing comes, ends or needs room, are taken in one jump.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class VirtualEngine:
         self._clock.at(now + seconds, self._boundary, self._plans)
 
     def _make_room(self) -> bool:
-        """See to it that each sequence that decodes has room for its next token: the last in order give theirs up, and are computed again."""
+        """Give each sequence that decodes room for its next token: the last in order give theirs up, and are computed again."""
         made_room = False
         while self._needed(1) > self.cache.free:
             victim = max(self.running, key=lambda sequence: sequence.order)

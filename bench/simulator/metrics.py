@@ -19,8 +19,8 @@ def figures(outcome: Outcome) -> Figures:
     """
     found = _throughput(outcome)
     stories = outcome.stories
-    if any(story.ended is None for story in stories):
-        return found  # an overloaded run, which ends before they do: how long they took says nothing
+    if outcome.overloaded:
+        return found  # most have not ended: how long the others took says nothing
     found |= _programs(stories, "")
     kinds = sorted({story.kind for story in stories})
     if len(kinds) > 1:
@@ -40,7 +40,7 @@ def _throughput(outcome: Outcome) -> Figures:
         "decision_us": 1e6 * outcome.deciding / generations,
         "machine_us": 1e6 * outcome.handling / generations,
     }
-    if len(outcome.service) > 1:
+    if outcome.overloaded:
         found["jain"] = jain(outcome.service.values())
     return found
 

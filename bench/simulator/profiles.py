@@ -43,7 +43,7 @@ def gpu(name: str, *, parameters: float, layers: int, width: int, memory: float,
     )
 
 
-# 26.0 GB of weights at 1.63 TB/s: 16.0 ms a step. 819 kB of KV a token: 0.50 us to read one, 53,700 of them in 44 GB. 167 us of prefill a token.
+# 26.0 GB of weights at 1.63 TB/s: 16.0 ms a step. 819 kB of KV a token, 0.50 us to read, 53,700 of them in 44 GB; 167 us to take one in.
 A100_13B = gpu(
     "a100-13b",
     parameters=13.0e9,
@@ -55,7 +55,7 @@ A100_13B = gpu(
     source="A100-80GB SXM (2,039 GB/s, 312 TFLOPS in bfloat16) with LLaMA-13B (40 layers of 5,120), the first testbed of the paper",
 )
 
-# 13.5 GB of weights at 614 GB/s: 22.0 ms a step. 524 kB of KV a token: 0.85 us to read one, 52,800 of them in 27.7 GB. 174 us of prefill a token.
+# 13.5 GB of weights at 614 GB/s: 22.0 ms a step. 524 kB of KV a token, 0.85 us to read, 52,800 of them in 27.7 GB; 174 us to take one in.
 A6000_7B = gpu(
     "a6000-7b",
     parameters=6.74e9,

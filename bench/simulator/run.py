@@ -67,6 +67,7 @@ class Outcome:
         preemptions: sequences that had to make room in an engine.
         busy: how much of the window the engines had work, from 0 to 1.
         leaders: of ServeCore.
+        overloaded: it was ended before all had ended.
     """
 
     stories: list[Story]
@@ -81,6 +82,7 @@ class Outcome:
     preemptions: int = 0
     busy: float = 0.0
     leaders: int = 1
+    overloaded: bool = False
 
 
 class Run:
@@ -116,7 +118,7 @@ class Run:
         self._arrived = 0
         self._counted = range(int(setting.programs * WARM_UP), setting.programs)
         self._left = len(self._counted)
-        self._outcome = Outcome([])
+        self._outcome = Outcome([], overloaded=setting.workload.overload > 0)
         self._window = False
 
     def go(self) -> Outcome:

@@ -48,9 +48,6 @@ class Stopwatch:
         self.seconds += thread_time() - began
         return decision
 
-    def wake(self) -> float | None:
-        return self._policy.wake()
-
     def given(self, generation: Generation, engine: Engine, now: float) -> None:
         began = thread_time()
         self._policy.given(generation, engine, now)

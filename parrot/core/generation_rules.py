@@ -12,7 +12,7 @@ from parrot.core.graph import Generation
 from parrot.core.objectives import STRICTNESS, refresh
 from parrot.core.policy import Decision
 from parrot.errors import ContextTooLong, EngineError, from_wire
-from parrot.wire.states import CallState, VariableState
+from parrot.wire.states import VariableState
 from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked, Usage
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
@@ -113,12 +113,14 @@ def _refresh_objectives(cell: Cell) -> None:
             cell.batch.order(generation.engine, order)
 
 
-def job_of(generation: Generation) -> Job:
-    """The job that an engine is sent for the current attempt of a generation."""
+def job_of(generation: Generation, salt: str) -> Job:
+    """The job that an engine is sent for the current attempt of a generation; with the salt of the graph's `owner` of it."""
     call, lowered = generation.call, generation.lowered
     said: dict[str, Any] = {"priority": generation.priority} if generation.priority else {}  # what is left out costs nothing on the way
     if marks := generation.beginnings.marks():
         said["marks"] = marks
+    if salt:
+        said["salt"] = salt
     return Job.model_construct(  # from parts that were validated when they came in
         variable=lowered.variable,
         attempt=generation.attempt,
@@ -138,7 +140,7 @@ def _send(cell: Cell, decision: Decision) -> None:
     decision = decision._replace(why=_with_history(generation, decision.why))
     generation.priority = decision.priority
     generation.call.expected += decision.prefix
-    generation.job = cell.batch.order(decision.engine.id, job_of(generation))
+    generation.job = cell.batch.order(decision.engine.id, job_of(generation, cell.graph.owner(generation)))
     cell.batch.write(
         move(keys.variable(generation.variable), records.placed(generation, decision.why, cell.at)),
         put(keys.call(generation.call.id), records.explained(decision)),
@@ -151,7 +153,7 @@ def _note_queued(cell: Cell) -> None:
             continue
         why = _with_history(generation, f"waits for an engine with room that serves {generation.call.model or 'any model'}")
         cell.batch.write(
-            put(cell.keys.call(generation.call.id), {"state": CallState.QUEUED, "why": why}),
+            put(cell.keys.call(generation.call.id), records.waits(generation, why)),
             move(cell.keys.variable(generation.variable), records.queued(generation, why)),
         )
     cell.queued.clear()

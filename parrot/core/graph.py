@@ -231,7 +231,6 @@ class Graph:
     def read_prompt(self, generation: Generation) -> None:
         """Find the `beginnings` and `tokens_in` of a generation whose inputs are all there."""
         call, lowered = generation.call, generation.lowered
-        owner = self.sessions[call.session].tenant if self._isolated else ""
 
         def look_up(piece: Piece) -> Stretch:
             if piece.kind == "variable":
@@ -241,8 +240,12 @@ class Graph:
             tokens = len(blocks) * BLOCK_CHARACTERS // CHARACTERS_PER_TOKEN or HASHED_TOKENS
             return Stretch(hashed(piece.value), blocks, tokens)
 
-        generation.beginnings = beginnings(root_of(call.chat, owner), lowered.prompt, lowered.variable, look_up)
+        generation.beginnings = beginnings(root_of(call.chat, self.owner(generation)), lowered.prompt, lowered.variable, look_up)
         generation.tokens_in = generation.beginnings.prompt_tokens
+
+    def owner(self, generation: Generation) -> str:
+        """The tenant that caches are kept apart for; empty if all share them."""
+        return generation.program.whole().tenant if self._isolated else ""
 
     def make_ready(self, variable: Variable) -> list[Generation]:
         """A variable has its value.

@@ -107,6 +107,7 @@ def limits_of(settings: Settings) -> Limits:
         tenant_active=settings.max_tenant_active,
         session_calls=settings.max_session_calls,
         depth=settings.max_depth,
+        isolate=settings.isolate_tenants,
     )
 
 

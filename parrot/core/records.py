@@ -86,6 +86,12 @@ def asked(variable: Variable) -> Fields:
     return {"criterion": variable.criterion or "", "due": "" if variable.due is None else clock(variable.due)}
 
 
+def waits(generation: Generation, why: str) -> Fields:
+    """A call that waits for an engine."""
+    objective = generation.objective
+    return {"state": CallState.QUEUED, "why": why, "objective": objective.kind, "group": objective.group}
+
+
 def explained(decision: Decision) -> Fields:
     """Why a call went where it did, for people who look at the call."""
     objective = decision.generation.objective

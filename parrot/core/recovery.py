@@ -100,4 +100,4 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
 def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:
     held = [generation for engine in machine.fleet.engines.values() for generation in engine.holds.values()]
     held.sort(key=lambda generation: place(generation.job))
-    return [(generation.engine, generation.job, job_of(generation)) for generation in held]
+    return [(generation.engine, generation.job, job_of(generation, machine.graph.owner(generation))) for generation in held]

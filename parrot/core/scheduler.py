@@ -26,7 +26,7 @@ from parrot.wire.to_core import EngineHolds, Usage
 WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
 LATELY = 10.0  # seconds for which sensitive work is remembered
 HOLDERS, EMPTIEST = 3, 3  # engines that are looked at for a place
-LOOKED_AT = 16  # generations that may be passed over since no engine has room for them, before the rest waits too
+LOOKED_AT = 8  # generations that may be passed over since no engine has room for them, before the rest waits too
 
 
 class Scheduler:
@@ -175,8 +175,8 @@ class Scheduler:
         """Where a generation goes.
 
         Returns:
-            False if it waits for one engine although another has room, so that the next one may be asked; True if none has room: then
-            there is none for the next one either.
+            False if it waits for the engine that holds its prompt although another has room, so that the next one may be asked; True if
+            none is worth to be taken now: then none is for the next one either.
         """
         situation = Situation(now, now - self._sensitive < LATELY, self._rules)
         candidates = dict(self._candidates(generation, engines))
@@ -186,7 +186,7 @@ class Scheduler:
             return True
         best, second = ranked(candidates, generation, situation)
         if best.wait:
-            return second is None or bool(second.wait)
+            return second is None or second.wait > 0 or best.held <= second.held
         return Decision(
             generation,
             best.load.engine,

@@ -41,7 +41,8 @@ def checkpoint(sampling: SamplingConfig, parts: Sequence[Part], by: str) -> Chec
     current = parts[resets[-1] + 1 if resets else 0 :]
     if not current:
         return Checkpoint(last)
-    if not _plain_greedy(sampling) or current[0].by != by or not all(part.tokens for part in current):
+    complete = last - current[0].number == len(current) - 1  # else Redis lost power, and with it parts between those that are there
+    if not _plain_greedy(sampling) or not complete or current[0].by != by or not all(part.tokens for part in current):
         return Checkpoint(last, void=True)
     return Checkpoint(last, tuple(token for part in current for token in part.tokens), "".join(part.text for part in current))
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import Door, Message
-from parrot.wire.to_core import Chat, Count, Digest, Id, Name
+from parrot.wire.to_core import Chat, Count, Digest, Id, Label, Name
 
 _NAMED = re.compile(r"[A-Za-z0-9_.\-]{1,128}")  # as Id; a piece is a tuple, to be made fast
 
@@ -49,6 +49,7 @@ class Job(Message):
         attempt: which engine in turn was given this generation, from 1.
         prompt: everything before the output, in order; the whole chain of contexts.
         priority: lower first.
+        salt: what is cached of prompts with one salt is never used for those with another; the tenant, if tenants are kept apart.
         marks: beginnings of the prompt of which ServeCore wants to know whether the engine holds them, the shortest first.
     """
 
@@ -63,6 +64,7 @@ class Job(Message):
     chat: Chat = "auto"
     priority: int = 0
     marks: list[Mark] = Field(default_factory=list)
+    salt: Label = ""
 
     @field_validator("prompt")
     @classmethod

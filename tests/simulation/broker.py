@@ -29,6 +29,7 @@ class Broker(Store):
         tasks, events: the streams, as messages.
         jobs: by engine, the stream of its orders.
         ends: how often each variable was ended, in whatever way.
+        torn: variables of whose token streams parts were lost; the app compares what came with the value and says the rest.
     """
 
     def __init__(self, world: World) -> None:
@@ -38,6 +39,7 @@ class Broker(Store):
         self.events: list[Any] = []
         self.jobs: dict[str, list[tuple[ENTRY, Order]]] = {}
         self.ends: Counter[str] = Counter()
+        self.torn: set[str] = set()
         self.wake_core: Callable[[], None] = lambda: None
         self.wake_engine: dict[str, Callable[[], None]] = {}
         self._last: dict[str, ENTRY] = {}
@@ -148,10 +150,13 @@ class Broker(Store):
         """append.lua; of a part only its kind and who wrote it."""
         if not self.current(job.variable, job.attempt) or self.hashes[KEYS.variable(job.variable)]["state"] != "generating":
             return False
-        parts = self.streams.setdefault(KEYS.tokens(job.variable), [])
-        parts.append({"kind": kind, "engine": engine})
-        self._unsynced.append(parts.pop)
+        self.streams.setdefault(KEYS.tokens(job.variable), []).append({"kind": kind, "engine": engine})
+        self._unsynced.append(partial(self._undo_append, job.variable))
         return True
+
+    def _undo_append(self, variable: str) -> None:
+        self.streams[KEYS.tokens(variable)].pop()
+        self.torn.add(variable)
 
     def publish(self, job: Job, value: str, engine: str) -> bool:
         """publish.lua"""

@@ -165,7 +165,7 @@ class Run:
             parts = self.broker.streams.get(KEYS.tokens(variable), [])
             resets = [place for place, part in enumerate(parts) if part["kind"] == "reset"]
             writers = {part["engine"] for part in parts[resets[-1] :]} if resets else set()
-            right = made["state"] != "ready" or writers == {made["publisher"]}
+            right = made["state"] != "ready" or writers == {made["publisher"]} or variable in self.broker.torn
             self._require(right, "A token stream mixes attempts", (variable, parts, made))
 
     def _tidy_up(self) -> None:

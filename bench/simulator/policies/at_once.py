@@ -26,10 +26,10 @@ class AtOnce(ABC):
         return 0
 
     def added(self, generations: Collection[Generation], now: float) -> None:
-        """Routers see no graph."""
+        return  # routers see no graph
 
     def changed(self, generations: Iterable[Generation]) -> None:
-        """Routers know no objectives."""
+        return  # routers know no objectives
 
     def ready(self, generation: Generation, now: float) -> None:
         self._came.append(generation)
@@ -54,22 +54,19 @@ class AtOnce(ABC):
         return None
 
     def given(self, generation: Generation, engine: Engine, now: float) -> None:
-        """Routers that count override this and the following."""
+        return  # those that keep books override this and the following
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
-        pass
+        return
 
     def ended(self, generation: Generation, now: float) -> None:
-        pass
+        return
 
     def came(self, engine: Engine) -> None:
-        pass
+        return
 
     def gone(self, engine: Engine) -> None:
-        pass
-
-    def wake(self) -> float | None:
-        return None
+        return
 
     def reported(self, report: EngineHolds) -> bool:
         return True

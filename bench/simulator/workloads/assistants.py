@@ -18,7 +18,7 @@ def assistant(number: int, app: App) -> Generator[Read | Pause, None, None]:
     """One question to one of them."""
     instructions = app.contents.write(f"You are assistant {number}.", PROMPTS[number])
     tokens = lognormal(ANSWERS[number], 0.6, 10, 1_000)(app.chance)
-    prompt = [instructions, Given(app.write("question", QUESTION(app.chance)))]
+    prompt: list[str | Given] = [instructions, Given(app.write("question", QUESTION(app.chance)))]
     yield app.read(app.call(f"assistant_{number}", prompt, tokens=tokens, true=READ), TTFT)
 
 

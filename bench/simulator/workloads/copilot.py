@@ -16,7 +16,7 @@ ANSWER = lognormal(250, 0.4, 60, 800)
 def copilot(app: App) -> Generator[Read | Pause, None, None]:
     """One request; its answer is read as it comes."""
     instructions = app.contents.write("You are the copilot of a search engine.", SHARED)
-    prompt = [instructions, Given(app.write("results", FOUND(app.chance)))]
+    prompt: list[str | Given] = [instructions, Given(app.write("results", FOUND(app.chance)))]
     yield app.read(app.call("copilot", prompt, tokens=ANSWER(app.chance), true=READ), TTFT)
 
 

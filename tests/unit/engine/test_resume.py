@@ -50,6 +50,19 @@ def test_a_part_whose_tokens_are_not_known_cannot_be_gone_on_from() -> None:
     assert checkpoint(GREEDY, [*PARTS, Part(3, "a time", ())], BY) == Checkpoint(3, void=True)
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        [PARTS[1]],
+        [PARTS[0], Part(3, "a time", (4,))],
+        [*PARTS, Part(4, "There ", (9,), by=BY)],
+    ],
+    ids=["the first is lost", "one in the middle is lost", "a reset is lost"],
+)
+def test_where_a_part_was_lost_it_begins_anew(left: list[Part]) -> None:
+    assert checkpoint(GREEDY, left, BY) == Checkpoint(left[-1].number, void=True)
+
+
 def test_only_what_follows_the_last_reset_counts() -> None:
     assert checkpoint(GREEDY, [*PARTS, RESET], BY) == Checkpoint(3)
     assert checkpoint(GREEDY, [*PARTS, RESET, Part(4, "There ", (9,), by=BY)], BY) == Checkpoint(4, (9,), "There ")

@@ -89,6 +89,7 @@ EXAMPLES: dict[str, tuple[Door[Message], Message]] = {
                     chat="off",
                     priority=3,
                     marks=[Mark(2, 0, 5), Mark(2, 2048, 6)],
+                    salt="t",
                 ),
                 to_engine.Reorder(variable="c1.x", attempt=2, priority=1),
                 to_engine.TellHoldings(),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.simulator.profiles import A6000_7B, A100_13B, PROFILES
+from bench.simulator.profiles import A100_13B, A6000_7B, PROFILES
 from tests.unit.bench.simulator.engines import PROFILE
 
 
