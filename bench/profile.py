@@ -42,7 +42,7 @@ CONTEXTS = (2000, 1000, 400, 100)
 PROMPTS = (64, 256, 512, 1024, 2048)
 STEPS = 12  # of a batch, in each round
 QUIET = 0.25  # cores that others may use
-PATIENCE = 60.0  # seconds to wait for that
+PATIENCE = 20.0  # seconds to wait for that
 VOCABULARY = range(100, 40_000)  # of random prompts
 TERMS = ("step_seconds", "sequence_seconds", "kv_token_seconds", "prefill_token_seconds")
 

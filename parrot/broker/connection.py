@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,14 +51,47 @@ class _UnixConnection(_Cancellable, UnixDomainSocketConnection):
 
 _CONNECTIONS: dict[type, type] = {Connection: _TcpConnection, SSLConnection: _TlsConnection, UnixDomainSocketConnection: _UnixConnection}
 
+
+class _RestartedError(exceptions.RedisError):
+    """The server is another run than before; not a `ConnectionError`, so that redis-py does not just try again."""
+
+
+class _Run:
+    """The run of the server that a client talks to."""
+
+    def __init__(self) -> None:
+        self._id = b""
+
+    async def greet(self, connection: Connection) -> None:
+        """Begin a connection.
+
+        A server that does not say which run it is (or not to us) is taken for the same: without this it could not be used at all.
+
+        Raises:
+            _RestartedError: it is another run; the next connection is at home in it.
+        """
+        await connection.on_connect()
+        await connection.send_command("INFO", "server", check_health=False)
+        try:
+            about = await connection.read_response()
+        except exceptions.ResponseError:
+            return  # it does not say
+        before, found = self._id, re.search(rb"run_id:(\w+)", about)
+        self._id = found[1] if found else before
+        if before and self._id != before:
+            raise _RestartedError(f"run {self._id.decode()} instead of {before.decode()}")
+
+
 BLOCK_MS = 5_000  # a blocking read comes back at least this often; it wakes at once when something is written
 
 
-def connect(url: str) -> Redis:
-    """A client for the server at `url`; connects at the first command.
+def connect(url: str, *, notices_restarts: bool = False) -> Redis:
+    """A client for the server at `url`; connects at the first command, and again when a connection breaks.
 
     Args:
         url: `redis://[user:password@]host:port/db`, `rediss://…` for TLS, or `unix://path`.
+        notices_restarts: raise at the first command that would go to another run of the server than those before it. It may have lost
+            the end of what it had acknowledged, and with it what was read from it.
 
     Raises:
         ConfigurationError: the URL cannot be understood.
@@ -70,6 +104,7 @@ def connect(url: str) -> Redis:
             socket_timeout=BLOCK_MS / 1000 + 5,
             socket_keepalive=True,
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
+            redis_connect_func=_Run().greet if notices_restarts else None,
         )
         pool = redis.connection_pool
         pool.connection_class = _CONNECTIONS.get(pool.connection_class, pool.connection_class)
@@ -98,6 +133,8 @@ def in_sentences(url: str) -> Iterator[None]:
         yield
     except (exceptions.AuthenticationError, exceptions.NoPermissionError) as error:
         raise BrokerUnavailable(f"Redis at {place} refuses this user: {error}. Check user and password in the URL.") from error
+    except _RestartedError as error:
+        raise BrokerUnavailable(f"Redis at {place} was started again ({error}): what it had acknowledged last may be missing.") from error
     except exceptions.OutOfMemoryError as error:
         raise BrokerUnavailable(f"Redis at {place} is full: {error}. Give it more memory, or wait until results expire.") from error
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from parrot.broker.scripts import run
 from parrot.errors import BrokerUnavailable, NotLeader
@@ -109,7 +110,10 @@ class Ledger:
         know of are there, and nobody has led since, none is missing. Whoever did not lead cannot know that.
 
         What others wrote after our last batch may be missing even so: tasks and events, as if they had never been sent. A publication is
-        gone with its event, so that what is there agrees with what we know; but its engine was answered and does not say it again.
+        gone with its event, so that what is there agrees with what we know; its engine was answered and does not say it again, but its
+        next heartbeat shows that it holds the job no more. A job may be missing from its stream: who takes the lead sends all that are
+        out again, under their ids. Only on a server that does not let us see which run it is could a restart pass unnoticed, if it takes
+        no longer than redis-py tries to connect (seconds): a job that was lost then, with none after it, is not sent again.
 
         Args:
             epoch, batches: of the last lead, as the server knows it.
@@ -180,8 +184,7 @@ class Ledger:
     async def load(self) -> Snapshot:
         """Read all records that are alive, through their indexes; never a SCAN."""
         keys, found = self._keys, Snapshot()
-        raw_sessions: Any = await self._redis.zrange(keys.sessions, 0, -1)
-        sessions = [raw.decode() for raw in raw_sessions]
+        (sessions,) = await self._listed([keys.sessions], lambda pipe, key: pipe.zrange(key, 0, -1))
         found.sessions = await self._records(sessions, keys.session, SESSION)
         found.calls = await self._lists(sessions, keys.calls)
         found.variables = await self._lists(sessions, keys.variables)
@@ -193,8 +196,8 @@ class Ledger:
         return found
 
     async def _members(self, key: str) -> list[str]:
-        members: Any = await self._redis.smembers(key)
-        return sorted(raw.decode() for raw in members)
+        (members,) = await self._listed([key], lambda pipe, one: pipe.smembers(one))
+        return sorted(members)
 
     async def _records(self, ids: Sequence[str], key: Callable[[str], str], fields: Sequence[str]) -> dict[str, Record]:
         records: dict[str, Record] = {}
@@ -209,8 +212,27 @@ class Ledger:
                     records[name] = record
         return records
 
-    async def _lists(self, ids: Sequence[str], key: Any) -> dict[str, list[str]]:
+    async def _lists(self, ids: Sequence[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+        rows = await self._listed([key(name) for name in ids], lambda pipe, one: pipe.lrange(one, 0, -1))
+        return dict(zip(ids, rows, strict=True))
+
+    async def _listed(self, keys: Sequence[str], command: Callable[[Any, str], object]) -> list[list[str]]:
+        """What keys list, in one round trip; nothing where one is no list of that type."""
         pipe = self._redis.pipeline(transaction=False)
-        for name in ids:
-            pipe.lrange(key(name), 0, -1)
-        return {name: [raw.decode() for raw in row] for name, row in zip(ids, await pipe.execute(), strict=True)}
+        for key in keys:
+            command(pipe, key)
+        rows: list[list[str]] = []
+        for key, answer in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
+            if isinstance(answer, ResponseError) and is_wrong_type(answer):
+                # Only an operator can have made it so. What it listed is gone for good, so there is nothing to wait for.
+                log.error("key has the wrong type", key=key, consequence="taken for empty", remedy="delete the key")
+                answer = ()
+            elif isinstance(answer, Exception):
+                raise answer
+            rows.append([raw.decode() for raw in answer])
+        return rows
+
+
+def is_wrong_type(error: ResponseError) -> bool:
+    """Whether Redis refused a command since its key is of another type."""
+    return str(error).startswith("WRONGTYPE")

@@ -7,7 +7,9 @@ import time
 
 import structlog
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
 
 from parrot.broker.scripts import script
 from parrot.wire.keys import Keys
@@ -31,7 +33,7 @@ class Renewal:
     """
 
     def __init__(self, url: str, keys: Keys, epoch: int, lease: float) -> None:
-        self._redis = Redis.from_url(url, socket_timeout=lease, socket_connect_timeout=lease)
+        self._redis = Redis.from_url(url, socket_timeout=lease, socket_connect_timeout=lease, retry=Retry(NoBackoff(), 1))
         self._keys = keys
         self._epoch = epoch
         self._lease = lease

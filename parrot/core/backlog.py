@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from parrot.core.graph import Generation
 from parrot.core.shares import LEAD, Shares
 
+STALE = 1_000  # entries that may lie about beside those that count
+
 Rank = tuple[float, ...]  # the smaller first
 _Entry = tuple[Rank, int, Generation]
+Lane = tuple[str | None, bool]  # the model that is asked for, and whether it is sensitive: some places are kept for what is
 
 
 class Backlog:
-    """By model that is asked for, then by tenant, then by rank.
+    """By lane, then by tenant, then by rank.
 
     Ranks are taken when something is pushed or looked at; one that has become worse meanwhile sinks when it comes to the top, and one that
-    has become better must be pushed again.
+    has become better must be pushed again, as must one that changes its lane.
 
     Args:
         rank: of a generation that waits.
@@ -27,8 +31,12 @@ class Backlog:
     def __init__(self, rank: Callable[[Generation], Rank], shares: Shares | None) -> None:
         self._rank = rank
         self._shares = shares
-        self._queues: dict[str | None, dict[str, list[_Entry]]] = {}
-        self._waiting: dict[Generation, int] = {}  # with the number of the entry that counts
+        self._lanes: dict[Lane, dict[str, list[_Entry]]] = {}
+        self._entries = 0  # in all lanes
+        self._waiting: dict[Generation, _Entry] = {}  # with the entry that counts
+        self._tenants: Counter[str] = Counter()  # how many wait
+        self._top: list[_Entry] = []  # the heap of who was found first
+        self._passed: list[Generation] = []
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -43,54 +51,80 @@ class Backlog:
 
     def push(self, generation: Generation) -> None:
         """Add a generation, or give one that waits its place anew."""
-        tenant = generation.program.whole().tenant
-        queue = self._queues.setdefault(generation.call.model, {})
-        heap = queue.get(tenant)
-        if heap is None:
-            heap = queue[tenant] = []
-            if self._shares is not None:
-                self._shares.enter(tenant, queue)
-        self._waiting[generation] = number = next(self._numbers)
-        heappush(heap, (self._rank(generation), number, generation))
+        if generation not in self._waiting:
+            tenant = generation.program.whole().tenant
+            self._tenants[tenant] += 1
+            if self._shares is not None and self._tenants[tenant] == 1:
+                self._shares.enter(tenant, self._tenants)
+        self._waiting[generation] = (self._rank(generation), next(self._numbers), generation)
+        if self._entries > 2 * len(self._waiting) + STALE:
+            self._sweep()
+        else:
+            self._insert(generation)
 
     def drop(self, generation: Generation) -> None:
         """It waits no more."""
-        self._waiting.pop(generation, None)
+        if self._waiting.pop(generation, None) is not None:
+            tenant = generation.program.whole().tenant
+            self._tenants[tenant] -= 1
+            if not self._tenants[tenant]:
+                del self._tenants[tenant]
 
-    def first(self, models: Iterable[str]) -> Generation | None:
-        """Who is next for engines with one of these models; it goes on waiting until it is dropped."""
-        while True:
-            found = self._first_heap(models)
-            if found is None:
-                return None
-            if (top := self._top(found)) is not None:
-                return top[2]
+    def first(self, lanes: Collection[Lane]) -> Generation | None:
+        """Who is next of those in some lanes; it goes on waiting until it is dropped."""
+        while (heap := self._first_heap(lanes)) is not None:
+            rank, number, generation = heap[0]
+            now = self._rank(generation)
+            if now <= rank:
+                self._top = heap
+                return generation
+            entry = self._waiting[generation] = (now, number, generation)
+            heapreplace(heap, entry)  # it sinks to where it belongs
+        return None
 
-    def _first_heap(self, models: Iterable[str]) -> list[_Entry] | None:
+    def pass_over(self) -> None:
+        """Who was found first waits on, but the next one is found from now on, until `look_again`."""
+        self._entries -= 1
+        self._passed.append(heappop(self._top)[2])
+
+    def look_again(self) -> None:
+        """Those that were passed over can be found again."""
+        for generation in self._passed:
+            if generation in self._waiting:
+                self._insert(generation)
+        self._passed.clear()
+
+    def _insert(self, generation: Generation) -> None:
+        lane = self._lanes.setdefault((generation.call.model, generation.objective.sensitive), {})
+        heappush(lane.setdefault(generation.program.whole().tenant, []), self._waiting[generation])
+        self._entries += 1
+
+    def _sweep(self) -> None:
+        """Only what counts is kept."""
+        self._lanes.clear()
+        self._entries = 0
+        for generation in self._waiting:
+            self._insert(generation)
+
+    def _first_heap(self, lanes: Iterable[Lane]) -> list[_Entry] | None:
         """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one."""
         best: tuple[float, Rank, int] | None = None
         found = None
-        for model in (None, *models):
-            queue = self._queues.get(model)
-            if queue is None:
-                continue
-            for tenant, heap in tuple(queue.items()):
-                while heap and self._waiting.get(heap[0][2]) != heap[0][1]:
-                    heappop(heap)
-                if not heap:
-                    del queue[tenant]
-                    continue
-                rank, number, generation = heap[0]
-                had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
-                if best is None or (had, rank, number) < best:
-                    best, found = (had, rank, number), heap
+        for tenant, heap in self._heaps(lanes):
+            rank, number, generation = heap[0]
+            had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
+            if best is None or (had, rank, number) < best:
+                best, found = (had, rank, number), heap
         return found
 
-    def _top(self, heap: list[_Entry]) -> _Entry | None:
-        """The first entry, if its rank is still what it was; else it sinks to where it belongs."""
-        rank, number, generation = heap[0]
-        now = self._rank(generation)
-        if now <= rank:
-            return heap[0]
-        heapreplace(heap, (now, number, generation))
-        return None
+    def _heaps(self, lanes: Iterable[Lane]) -> Iterator[tuple[str, list[_Entry]]]:
+        """Those with something in them, the first entry of which counts."""
+        for lane in filter(None, map(self._lanes.get, lanes)):
+            for tenant, heap in tuple(lane.items()):
+                while heap and self._waiting.get(heap[0][2]) is not heap[0]:
+                    heappop(heap)
+                    self._entries -= 1
+                if heap:
+                    yield tenant, heap
+                else:
+                    del lane[tenant]

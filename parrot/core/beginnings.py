@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from parrot.wire.digests import BLOCK_CHARACTERS, digest
+from parrot.wire.digests import BLOCK_CHARACTERS, block_digests, digest
 from parrot.wire.keys import content_hash
 from parrot.wire.to_engine import Mark, Piece
 
@@ -58,6 +58,16 @@ class Beginnings(NamedTuple):
     def marks(self) -> list[Mark]:
         """The same for an engine."""
         return [Mark(end >> _CHARACTERS, end & ((1 << _CHARACTERS) - 1), name) for end, name in zip(self.ends, self.names, strict=True)]
+
+
+def stretch_of(text: str) -> Stretch:
+    """What a text says, however it was given."""
+    return Stretch(content_of(text), block_digests(text), tokens_of(len(text)))
+
+
+def tokens_of(length: int) -> int:
+    """About how many tokens a text of so many characters has."""
+    return 1 + length // CHARACTERS_PER_TOKEN
 
 
 def content_of(text: str) -> int:
@@ -130,7 +140,9 @@ def _kept(blocks: int) -> tuple[int, ...]:
 
 @lru_cache(16_384)
 def _constant(kind: str, value: str) -> Stretch:
-    return Stretch(digest(value, before=len(kind)), (), 1 + len(value) // CHARACTERS_PER_TOKEN)
+    if kind == "role":
+        return Stretch(digest(value, before=1), (), tokens_of(len(value)))  # no text is named so
+    return stretch_of(value)
 
 
 def _mix(before: int, content: int) -> int:

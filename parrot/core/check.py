@@ -33,7 +33,7 @@ def check(keys: Keys, held: Holdings) -> list[str]:
         held: all that is there.
     """
     auditor = _Auditor(keys, held)
-    return [*auditor.calls(), *auditor.variables(), *auditor.engines(), *auditor.sessions(), *auditor.unlisted(), *auditor.strays()]
+    return [*auditor.types(), *auditor.calls(), *auditor.variables(), *auditor.engines(), *auditor.sessions(), *auditor.unlisted(), *auditor.strays()]
 
 
 class _Auditor:
@@ -45,6 +45,14 @@ class _Auditor:
 
     def _dies(self, key: str) -> bool:
         return self._held.lives.get(key) is not None
+
+    # Types ---------------------------------------------------------------------------------------
+
+    def types(self) -> Iterator[str]:
+        for key, found in self._held.types.items():
+            right = self._keys.type_of(key)
+            if right is not None and found != right:
+                yield f"The key {key} is a {found} where a {right} belongs; all that uses it fails or goes on without it. Delete it."
 
     # Calls ---------------------------------------------------------------------------------------
 

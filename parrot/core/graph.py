@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, content_of, hashed, root_of
+from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
 from parrot.core.lowering import Lowered
 from parrot.core.objectives import IDLE, Objective, gathers
 from parrot.core.programs import Program
 from parrot.criteria import Criterion
-from parrot.wire.digests import BLOCK_CHARACTERS, block_digests, digest
+from parrot.wire.digests import BLOCK_CHARACTERS, digest
 from parrot.wire.states import ENDED, SessionState, VariableState
 from parrot.wire.to_core import Chat, SubmitCall
 from parrot.wire.to_engine import Piece
@@ -55,8 +55,7 @@ class Variable:
 
     def says(self, text: str) -> None:
         """It was given its value by an app."""
-        self.content, self.blocks = content_of(text), block_digests(text)
-        self.tokens = 1 + len(text) // CHARACTERS_PER_TOKEN
+        self.content, self.blocks, self.tokens = stretch_of(text)
 
 
 @dataclass(slots=True, eq=False, repr=False)

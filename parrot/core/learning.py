@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from copy import deepcopy
-from math import ceil, log
+from math import ceil, exp, log
 from typing import TYPE_CHECKING, Protocol
 
 from parrot.wire.to_core import Usage
@@ -57,11 +57,11 @@ class Sketch:
 
     def quantile(self, q: float) -> float:
         """The value below which a fraction `q` of the weight lies."""
-        below = 0.0
-        for bucket in sorted(self._buckets):
+        below, buckets = 0.0, sorted(self._buckets)
+        for bucket in buckets:
             below += self._buckets[bucket]
-            if below >= q * self.weight:
-                return float(2.718281828459045 ** ((bucket - 0.5) * _RATIO))
+            if below >= q * self.weight or bucket == buckets[-1]:  # sums are not exact: the last one has all below it
+                return exp((bucket - 0.5) * _RATIO)
         return 0.0
 
     def _rescale(self) -> None:
@@ -194,13 +194,23 @@ class Speed:
 
     A step takes about `a + b * context + c * computed` seconds: context is what the sequences of the batch attend to, in tokens, and
     computed are the tokens of prompts that are computed in it. Before anything is known, the times of a small GPU are taken.
+
+    Attributes:
+        step_seconds: of a step, whatever is in it.
+        context_seconds: that each token of context adds to it.
+        token_seconds: to compute one token of a prompt.
     """
 
-    __slots__ = ("_seconds", "_step", "_tokens")
+    __slots__ = ("_seconds", "_step", "_tokens", "context_seconds", "step_seconds", "token_seconds")
 
     def __init__(self) -> None:
         self._step = Line(0.02, 5e-7, scale=10_000.0)
         self._tokens, self._seconds = 100.0, 100.0 / 4000  # of prompts that were computed alone
+        self._settle()
+
+    def _settle(self) -> None:
+        self.step_seconds, self.context_seconds = max(1e-6, self._step.at_zero), self._step.slope
+        self.token_seconds = self._seconds / self._tokens
 
     def learn_step(self, context: float, seconds: float, steps: int, computed: float) -> None:
         """Note how long an output took.
@@ -212,6 +222,7 @@ class Speed:
             computed: tokens of other prompts that were computed in between.
         """
         self._step.add(context, max(0.0, seconds - self.prefill(computed)) / steps)
+        self._settle()
 
     def learn_prefill(self, tokens: int, seconds: float) -> None:
         """Note how long a prompt took that waited for no other.
@@ -223,6 +234,7 @@ class Speed:
         if tokens >= LEAST_PROMPT:
             self._tokens = self._tokens * _FADING + tokens
             self._seconds = self._seconds * _FADING + max(0.0, seconds - self.step(tokens))
+            self._settle()
 
     def copy(self) -> Speed:
         """One for another engine, which is believed to be like this one until it shows how it is."""
@@ -230,16 +242,12 @@ class Speed:
 
     def step(self, context: float) -> float:
         """Seconds of a decoding step of a batch with so many tokens of context."""
-        return max(1e-6, self._step.at(context))
+        return self.step_seconds + self.context_seconds * context
 
     def share(self, context: float) -> float:
         """Seconds of the engine's time that a token takes of a sequence with so much context, in a batch of ordinary size."""
-        return self._step.at_zero / ORDINARY_BATCH + self._step.slope * context
-
-    def slower(self, context: float) -> float:
-        """Seconds that so much more context adds to each step."""
-        return self._step.slope * context
+        return self.step_seconds / ORDINARY_BATCH + self.context_seconds * context
 
     def prefill(self, tokens: float) -> float:
         """Seconds to compute so many tokens of a prompt."""
-        return tokens * self._seconds / self._tokens
+        return tokens * self.token_seconds

@@ -55,7 +55,7 @@ class Load:
     """
 
     __slots__ = (
-        *("_charges", "_computed", "_ends", "_times", "_totals", "_unseen"),
+        *("_charges", "_computed", "_ends", "_origin", "_times", "_totals", "_unseen"),
         *("context", "engine", "filled", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
     )
 
@@ -68,7 +68,8 @@ class Load:
         self.sensitive_context = 0.0
         self.weight = 0.0
         self.filled = 0.0
-        self._ends = 0.0  # of all that it holds, weighted
+        self._origin = 0.0  # when it last began to be busy
+        self._ends = 0.0  # of all that it holds, weighted, in seconds since then
         self._charges: dict[Generation, Charge] = {}
         self._unseen: deque[tuple[Generation, float]] = deque()  # prompts of which it is not known that they were computed, in order
         self._computed = 0.0  # of prompts in all
@@ -91,12 +92,14 @@ class Load:
         computed = max(0.0, generation.tokens_in - held)
         context, sensitive = context_of(generation), generation.objective.sensitive
         alone = self.filled <= now
+        if not self._charges:
+            self._origin = now
         self.filled = max(now, self.filled) + self.speed.prefill(computed)
         ends = self.filled + generation.tokens_out * self.speed.step(self.context + context)
         weight = weight_of(generation)
         charge = self._charges[generation] = Charge(computed, generation.tokens_out, context, sensitive, weight, ends, alone)
         self.weight += weight
-        self._ends += weight * ends
+        self._ends += weight * (ends - self._origin)
         self.tokens += charge.computed + charge.tokens_out
         self.context += context
         self.sensitive += sensitive
@@ -121,15 +124,24 @@ class Load:
         self.sensitive -= charge.sensitive
         self.sensitive_context -= charge.context * charge.sensitive
         self.weight -= charge.weight
-        self._ends -= charge.weight * charge.ends
+        self._ends -= charge.weight * (charge.ends - self._origin)
         if not self._charges:
             self._unseen.clear()
-        self.filled = min(self.filled, now + self.speed.prefill(sum(computed for _, computed in self._unseen)))
+            self.tokens = self.context = self.sensitive_context = self.weight = self._ends = 0.0  # sums of fractions leave crumbs
+        self._hasten(now + self.speed.prefill(sum(computed for _, computed in self._unseen)))
         return charge
 
     def remaining(self, now: float) -> float:
         """Seconds until what it holds is done, on average over the programs."""
-        return max(0.0, self._ends / self.weight - now) if self._charges else 0.0
+        return max(0.0, self._origin + self._ends / self.weight - now) if self._charges else 0.0
+
+    def _hasten(self, filled: float) -> None:
+        """Its prompts will have been computed sooner than it was thought, those before them no later."""
+        self.filled = min(self.filled, filled)
+        for place in range(len(self._times) - 1, -1, -1):
+            if self._times[place] <= self.filled:
+                break
+            self._times[place] = self.filled
 
     def _see(self, generation: Generation) -> None:
         """Prompts are computed in order: when one has been, those before it have been, too."""

@@ -53,7 +53,7 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
     Raises:
         ConfigurationError: the broker's URL cannot be understood.
     """
-    redis = connect(settings.redis_url)
+    redis = connect(settings.redis_url, notices_restarts=True)  # what was not committed then is decided again, on what is left
     keys = Keys(settings.cell)
     ledger = Ledger(redis, keys)
     failures = 0

@@ -11,12 +11,11 @@ counts less.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from heapq import nsmallest
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from parrot.core.graph import Generation
-from parrot.core.load import Load, context_of
+from parrot.core.load import Load
 from parrot.core.rules import Rules
 
 AHEAD = 0.25  # seconds of prompts that may wait in an engine to be computed: what keeps it busy, and no more
@@ -46,82 +45,85 @@ class Cost(NamedTuple):
     held: int
 
 
-class Situation(NamedTuple):
-    """What holds for all decisions of one moment.
+class Case(NamedTuple):
+    """A generation that is to be placed, and what holds for all engines at this moment.
 
     Attributes:
+        generation: which.
+        context: that it would add to a batch, in tokens.
         now: seconds since the epoch.
         sensitive_lately: sensitive work has come of late, so that some may come soon.
         rules: which hold.
     """
 
+    generation: Generation
+    context: float
     now: float
     sensitive_lately: bool
     rules: Rules
 
 
-def has_room(load: Load, generation: Generation, held: int, situation: Situation) -> bool:
-    """Whether an engine can take a generation now without making others wait.
-
-    Args:
-        load: of the engine.
-        generation: that can run.
-        held: tokens of its prompt that the engine has.
-        situation: of the moment.
-    """
-    running, capacity, now, rules = load.running, load.engine.about.capacity, situation.now, situation.rules
+def has_room(load: Load, held: int, case: Case) -> bool:
+    """Whether an engine that holds so many tokens of the prompt can take the generation now without making others wait."""
+    engine, generation, rules = load.engine, case.generation, case.rules
+    running, capacity = len(engine.holds), engine.about.capacity
     if running >= capacity.running:
         return False
     if not running:
         return True  # it will never be emptier
-    if rules.backlog and load.filled > now + AHEAD:
+    if rules.backlog and load.filled > case.now + AHEAD:
         return False
-    waited = now - generation.since
     if load.tokens + generation.tokens_in - held + generation.tokens_out > FULL * capacity.kv_tokens:
         return False
-    if generation.objective.sensitive or waited > PATIENCE:
+    if generation.objective.sensitive or case.now - generation.since > PATIENCE:
         return True
-    if rules.reserve and situation.sensitive_lately and running >= capacity.running - capacity.running // RESERVE:
+    if rules.reserve and case.sensitive_lately and running >= capacity.running - capacity.running // RESERVE:
         return False
-    with_it = load.speed.step(load.context + context_of(generation))
-    return not (rules.harm and load.sensitive and with_it > CAP * load.speed.step(load.sensitive_context))
+    if not rules.harm or not load.sensitive:
+        return True
+    return load.speed.step(load.context + case.context) <= CAP * load.speed.step(load.sensitive_context)
 
 
-def wait(load: Load, generation: Generation, held: int, now: float) -> float:
+def wait(load: Load, held: int, case: Case) -> float:
     """Seconds until an engine that has no room for a generation should have some: until enough of what it holds is done."""
-    capacity = load.engine.about.capacity
+    capacity, generation = load.engine.about.capacity, case.generation
     places = 1 / capacity.running if load.running >= capacity.running else 0.0
     tokens = load.tokens + generation.tokens_in - held + generation.tokens_out - FULL * capacity.kv_tokens
     part = max(places, tokens / load.tokens if load.tokens else 0.0)
-    return max(0.0, load.filled - AHEAD - now, min(1.0, part) * load.remaining(now))
+    return max(SOON, load.filled - AHEAD - case.now, min(1.0, part) * load.remaining(case.now))
 
 
-def cost(load: Load, generation: Generation, held: int, situation: Situation) -> Cost:
+def cost(load: Load, held: int, case: Case) -> Cost:
     """What a generation would cost on an engine, once that has room."""
-    waiting = 0.0 if has_room(load, generation, held, situation) else max(SOON, wait(load, generation, held, situation.now))
-    speed, context = load.speed, context_of(generation)
-    computing = speed.prefill(max(1.0, generation.tokens_in - held))
-    own = max(waiting, load.filled - situation.now, 0.0) + computing + generation.tokens_out * speed.step(load.context + context)
-    delay = computing + generation.tokens_out * speed.slower(context)
-    harm = delay * load.weight if situation.rules.harm else 0.0
-    return Cost(own + (ANEW - 1.0) * computing + harm, own, waiting, load, held)
+    generation, speed = case.generation, load.speed
+    tokens_out = generation.tokens_out
+    waiting = 0.0 if has_room(load, held, case) else wait(load, held, case)
+    computing = max(1.0, generation.tokens_in - held) * speed.token_seconds
+    filled = load.filled - case.now
+    begin = waiting if waiting > filled else max(filled, 0.0)
+    own = begin + computing + tokens_out * (speed.step_seconds + speed.context_seconds * (load.context + case.context))
+    seconds = own + (ANEW - 1.0) * computing
+    if case.rules.harm:
+        seconds += load.weight * (computing + tokens_out * speed.context_seconds * case.context)
+    return Cost(seconds, own, waiting, load, held)
 
 
-def ranked(loads: Mapping[Load, int], generation: Generation, situation: Situation) -> tuple[Cost, Cost | None]:
-    """The best of some engines, of which there is one at least, and the next best.
+def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> tuple[Cost | None, Cost | None]:
+    """The best of some engines, and the next best.
 
     Args:
         loads: of the engines, and the tokens of the prompt that each holds.
-        generation: that is to be placed.
-        situation: of the moment.
+        case: what is to be placed.
     """
-    costs = [cost(load, generation, held, situation) for load, held in loads.items()]
-    best, *rest = nsmallest(2, costs, key=_seconds)
-    return best, rest[0] if rest else None
-
-
-def _seconds(one: Cost) -> float:
-    return one.seconds
+    best: Cost | None = None
+    second: Cost | None = None
+    for load, held in loads:
+        one = cost(load, held, case)
+        if best is None or one.seconds < best.seconds:
+            best, second = one, best
+        elif second is None or one.seconds < second.seconds:
+            second = one
+    return best, second
 
 
 def explain(generation: Generation, best: Cost, second: Cost | None) -> str:

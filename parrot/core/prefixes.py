@@ -41,6 +41,7 @@ class PrefixIndex:
 
     def __init__(self, most: int = KNOWN) -> None:
         self._most = most
+        self._full = most  # how many make it necessary to look for room
         self._nodes: dict[int, _Node] = {}
         self._bits: dict[str, int] = {}
         self._engines: list[str] = []  # by bit; empty names are free
@@ -186,19 +187,21 @@ class PrefixIndex:
     def _node(self, name: int) -> _Node:
         node = self._nodes.get(name)
         if node is None:
-            if len(self._nodes) >= self._most:
+            if len(self._nodes) >= self._full:
                 self._make_room()
             node = self._nodes[name] = _Node()
         return node
 
     def _make_room(self) -> None:
-        """Forget the oldest tenth of what is held somewhere and needed by nothing that waits."""
+        """Forget the oldest of what is held somewhere and needed by nothing that waits, until a tenth is free."""
+        tenth = max(1, self._most // 10)
         idle = [name for name, node in self._nodes.items() if not node.needed and not node.coming]
-        for name in idle[: max(1, self._most // 10)]:
+        for name in idle[: len(self._nodes) - self._most + tenth]:
             node = self._nodes.pop(name)
             for place, engine in enumerate(self._engines):
                 if node.holders >> place & 1:
                     self._held[engine].discard(name)
+        self._full = max(self._most, len(self._nodes) + tenth)  # what is needed stays, and is not looked through with each new one
 
     def _forget_if_idle(self, name: int, node: _Node) -> None:
         if not (node.holders or node.coming or node.needed):

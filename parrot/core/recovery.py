@@ -5,7 +5,7 @@ from __future__ import annotations
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
 from parrot.core.batch import place
-from parrot.core.beginnings import CHARACTERS_PER_TOKEN
+from parrot.core.beginnings import tokens_of
 from parrot.core.ending import fail
 from parrot.core.generation_rules import job_of
 from parrot.core.graph import Generation, Session
@@ -78,7 +78,9 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
     variable.due = records.seconds(due) if (due := record.get("due")) else None
     variable.maker = record.get("call", "")
     variable.content = int(record.get("content", "0"))
-    variable.tokens = int(record.get("tokens_out", "0")) or int(record.get("length", "0")) // CHARACTERS_PER_TOKEN
+    variable.tokens = int(record.get("tokens_out", "0"))
+    if length := record.get("length"):
+        variable.tokens = tokens_of(int(length))
 
 
 def _in_order(found: Snapshot) -> list[Record]:

@@ -15,17 +15,18 @@ from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths, Speed
 from parrot.core.load import Load, context_of
 from parrot.core.objectives import STRICTNESS, Objective
-from parrot.core.placement import AHEAD, PATIENCE, Situation, explain, has_room, ranked
+from parrot.core.placement import AHEAD, PATIENCE, Case, explain, has_room, ranked
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
 from parrot.core.shares import Shares
-from parrot.core.vacancies import Vacancies
+from parrot.core.vacancies import Kind, Vacancies, kind_of
 from parrot.wire.to_core import EngineHolds, Usage
 
 WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
 LATELY = 10.0  # seconds for which sensitive work is remembered
 HOLDERS, EMPTIEST = 3, 3  # engines that are looked at for a place
+SCANNED = 12  # engines of which the emptiest are taken that need not compute prompts first
 LOOKED_AT = 8  # generations that may be passed over since no engine has room for them, before the rest waits too
 
 
@@ -49,7 +50,7 @@ class Scheduler:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._lengths = lengths or LearnedLengths()
-        self._prefixes = prefixes or PrefixIndex()
+        self._prefixes = PrefixIndex() if prefixes is None else prefixes  # an empty one is false
         self._objective = objective
         self._rules = rules or Rules()
         self._shares = Shares(weights)
@@ -57,6 +58,7 @@ class Scheduler:
         self._loads: dict[str, Load] = {}
         self._unknown = Speed()
         self._vacancies = Vacancies()
+        self._kinds: set[Kind] = set()
         self._largest: dict[str | None, int] = {}
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._now = 0.0
@@ -86,8 +88,6 @@ class Scheduler:
         program.expect(generation, self._service(generation, generation.tokens_in))
         program.reckon(self._seconds)
         program.begin(generation)
-        if generation.objective.sensitive:
-            self._sensitive = now
         self._prefixes.need(generation.beginnings)
         self._backlog.push(generation)
 
@@ -98,6 +98,10 @@ class Scheduler:
         if generation in self._backlog:
             self._backlog.drop(generation)
             self._prefixes.need_no_more(generation.beginnings)
+        else:  # a predecessor gave it, or it runs alone
+            generation.program.whole().begin(generation)
+        if generation.objective.sensitive:
+            self._sensitive = now  # not when it became ready: that somebody waits for it is often said after that
         load = self._loads[engine.id]
         charge = load.give(generation, self._prefixes.held(engine.id, generation.beginnings), now)
         self._prefixes.comes(engine.id, generation.beginnings)
@@ -133,7 +137,8 @@ class Scheduler:
         self._measure()
 
     def _measure(self) -> None:
-        """The largest context that an engine takes, by model, and of any."""
+        """The kinds of engines that are there, and the largest context that one takes, by model, and of any."""
+        self._kinds = {kind_of(load.engine) for load in self._loads.values()}
         self._largest = {}
         for load in self._loads.values():
             for model in (load.engine.about.model, None):
@@ -145,24 +150,35 @@ class Scheduler:
     # What it decides -----------------------------------------------------------------------------
 
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
-        self._now = now
+        self._now, self._wake = now, None
         if not self._vacancies or not len(self._backlog):
             return None
-        passed: list[Generation] = []
-        placed: Decision | bool = False
         models = self._vacancies.models()
-        while not placed and len(passed) < LOOKED_AT and (generation := self._backlog.first(models)) is not None:
-            placed = self._place(generation, engines, now)
-            if not isinstance(placed, Decision):
-                self._backlog.drop(generation)
-                passed.append(generation)
-        for generation in passed:
-            self._backlog.push(generation)
-        if isinstance(placed, Decision):
-            self._wake = None
-            return placed
+        lanes = [(model, sensitive) for model in (None, *models) for sensitive in (True, False)]
+        free = {True: engines, False: engines}  # for what is sensitive, and for what is not
+        passed = 0
+        while passed < LOOKED_AT and (generation := self._backlog.first(lanes)) is not None:
+            placed = self._place(generation, free[generation.objective.sensitive], now)
+            if isinstance(placed, Decision):
+                self._backlog.look_again()
+                return placed
+            if placed:
+                self._keep_free(generation, free)
+                lanes = [(model, sensitive) for sensitive, left in free.items() for model in _models(left)]
+            self._backlog.pass_over()
+            passed += 1
+        self._backlog.look_again()
         self._wake = self._next_filled(now) if passed else None
         return None
+
+    def _keep_free(self, generation: Generation, free: dict[bool, Mapping[str, Engine]]) -> None:
+        """There is no room for a generation: none of those behind it gets what it waits for, but what is kept for sensitive work."""
+        model, context = generation.call.model, self._context(generation)
+        entitled = generation.objective.sensitive or self._now - generation.since > PATIENCE
+        others = any(not _serves(kind, model, context) for kind in self._kinds)
+        for sensitive in (False, True)[: 1 + entitled]:
+            left = free[sensitive] if others else {}
+            free[sensitive] = {name: engine for name, engine in left.items() if not _serves(kind_of(engine), model, context)}
 
     def _next_filled(self, now: float) -> float | None:
         """When an engine will have computed so much of what it was given that it can take more."""
@@ -175,16 +191,16 @@ class Scheduler:
         """Where a generation goes.
 
         Returns:
-            False if it waits for the engine that holds its prompt although another has room, so that the next one may be asked; True if
-            none is worth to be taken now: then none is for the next one either.
+            False if it waits for the engine that holds its prompt although another has room, or if none comes into question at all; True
+            if none is worth to be taken now: then none is for the next one like it either.
         """
-        situation = Situation(now, now - self._sensitive < LATELY, self._rules)
-        candidates = dict(self._candidates(generation, engines))
+        case = Case(generation, context_of(generation), now, now - self._sensitive < LATELY, self._rules)
+        candidates = self._candidates(generation, engines)
         if not self._rules.patience:
-            candidates = {load: held for load, held in candidates.items() if has_room(load, generation, held, situation)}
-        if not candidates:
-            return True
-        best, second = ranked(candidates, generation, situation)
+            candidates = (pair for pair in candidates if has_room(*pair, case))
+        best, second = ranked(candidates, case)
+        if best is None:
+            return not self._rules.patience
         if best.wait:
             return second is None or second.wait > 0 or best.held <= second.held
         return Decision(
@@ -205,15 +221,21 @@ class Scheduler:
         if self._rules.prefixes:
             for name, held in index.cached(beginnings):
                 engine = engines.get(name)
-                if engine is None or engine.about.capacity.context_tokens < context or (model is not None and engine.about.model != model):
+                if engine is None or not _serves(kind_of(engine), model, context):
                     continue
                 seen.add(engine)
                 yield self._loads[name], held
                 if len(seen) >= HOLDERS:
                     break
-        for engine in islice(self._vacancies.emptiest(model, context, engines), EMPTIEST):
+        emptiest = list(islice(self._vacancies.emptiest(model, context, engines), SCANNED))
+        emptiest.sort(key=self._is_filling)
+        for engine in emptiest[:EMPTIEST]:
             if engine not in seen:
                 yield self._loads[engine.id], index.held(engine.id, beginnings) if self._rules.prefixes else 0
+
+    def _is_filling(self, engine: Engine) -> bool:
+        """It has prompts to compute before it can take more, however empty it is."""
+        return self._loads[engine.id].filled > self._now + AHEAD
 
     def _context(self, generation: Generation) -> int:
         """Tokens of context that an engine should take; at most what the largest takes, which may then say that it is too little."""
@@ -271,3 +293,12 @@ class Scheduler:
         """How long a generation will take by itself, on an engine like those that are there."""
         speed = self._speed(generation)
         return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(context_of(generation))
+
+
+def _serves(kind: Kind, model: str | None, context: int) -> bool:
+    return model in (None, kind[0]) and kind[1] >= context
+
+
+def _models(engines: Mapping[str, Engine]) -> set[str | None]:
+    """What can be asked for of some engines."""
+    return {None, *(engine.about.model for engine in engines.values())} if engines else set()

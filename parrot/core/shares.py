@@ -2,7 +2,8 @@
 
 A tenant's counter grows by the tokens that were worked for it, output tokens counting more, over its weight. Among those for whom something
 waits the smallest counter is next, so that over time all get the same share, however much one of them sends. One that comes
-back after it had nothing to do is lifted to the smallest counter of those who stayed: nobody saves up.
+back after it had nothing to do is lifted to the smallest counter of those who stayed, or, if nobody did, to that of who was worked
+for last: nobody saves up.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ class Shares:
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = dict(weights or {})
         self._counters: dict[str, float] = {}
+        self._last = 0.0  # the counter of who was worked for last
 
     def enter(self, tenant: str, others: Iterable[str]) -> None:
         """A tenant for whom nothing waited has something to do again, beside others for whom something waits."""
-        least = min((self._counters.get(other, 0.0) for other in others if other != tenant), default=0.0)
+        least = min((self._counters.get(other, 0.0) for other in others if other != tenant), default=self._last)
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
 
     def charge(self, tenant: str, tokens_in: float, tokens_out: float) -> None:
         """So much was worked for a tenant, or is about to be; negative amounts take back what was charged too early."""
         cost = INPUT * tokens_in + OUTPUT * tokens_out
-        self._counters[tenant] = self._counters.get(tenant, 0.0) + cost / self._weights.get(tenant, 1.0)
+        self._last = self._counters[tenant] = self._counters.get(tenant, 0.0) + cost / self._weights.get(tenant, 1.0)
 
     def had(self, tenant: str) -> float:
         """What a tenant has had, in weighted tokens."""

@@ -76,6 +76,7 @@ def resume(cell: Cell, generation: Generation, state: VariableState, engine: str
         finished(cell, generation.call)
     elif generation.missing == 0 and (holder := cell.fleet.engines.get(engine)) is not None:
         generation.job = job
+        generation.since = cell.now
         cell.graph.read_prompt(generation)
         cell.fleet.hold(generation, holder, cell.now)
     elif generation.missing == 0:

@@ -30,23 +30,21 @@ class Vacancies:
     def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""
         engine = load.engine
-        level = int(LEVELS * min(1.0, load.fullness)) if load.running else 0
-        before = self._at.get(engine.id)
+        self.remove(engine)
         if load.running >= engine.about.capacity.running:
-            self.remove(engine)
-        elif before != level:
-            self.remove(engine)
-            levels = self._levels.get(_kind(engine))
-            if levels is None:
-                levels = self._levels[_kind(engine)] = [{} for _ in range(LEVELS + 1)]
-            levels[level][engine.id] = engine
-            self._at[engine.id] = level
+            return
+        levels = self._levels.get(kind_of(engine))
+        if levels is None:
+            levels = self._levels[kind_of(engine)] = [{} for _ in range(LEVELS + 1)]
+        level = 1 + int((LEVELS - 1) * min(1.0, load.fullness)) if load.running else 0
+        levels[level][engine.id] = engine  # behind its equals: it is the last one to be looked at again
+        self._at[engine.id] = level
 
     def remove(self, engine: Engine) -> None:
         """An engine is full, or gone."""
         before = self._at.pop(engine.id, None)
         if before is not None:
-            del self._levels[_kind(engine)][before][engine.id]
+            del self._levels[kind_of(engine)][before][engine.id]
 
     def emptiest(self, model: str | None, context: int, among: Container[str]) -> Iterator[Engine]:
         """Engines with a free place, the emptier ones first.
@@ -64,5 +62,6 @@ class Vacancies:
                         yield engine
 
 
-def _kind(engine: Engine) -> Kind:
+def kind_of(engine: Engine) -> Kind:
+    """What decides for whom an engine comes into question."""
     return engine.about.model, engine.about.capacity.context_tokens

@@ -113,6 +113,30 @@ class Keys:
         return f"{self.prefix}text:{digest}"
 
 
+    def type_of(self, key: str) -> str | None:
+        """The type that Redis should give a key, as in the table above; None for one that is not in it."""
+        if key.endswith(":jobs"):
+            return "stream"
+        if not key.startswith(self.prefix):
+            return None
+        kind, _, rest = key.removeprefix(self.prefix).partition(":")
+        return _TYPES.get((kind, rest.partition(":")[2] if rest else None))
+
+
+_TYPES: dict[tuple[str, str | None], str] = {
+    **{(kind, None): "stream" for kind in ("tasks", "events", "dead")},
+    **{(kind, None): "set" for kind in ("engines", "active")},
+    **{(kind, ""): "hash" for kind in ("engine", "session", "call", "var")},
+    **{("session", part): "list" for part in ("calls", "variables")},
+    ("core", None): "hash",
+    ("leader", None): "string",
+    ("sessions", None): "zset",
+    ("session", "news"): "stream",
+    ("var", "tokens"): "stream",
+    ("text", ""): "string",
+}
+
+
 def content_hash(text: str) -> str:
     """The name of a constant text: 128 bits of BLAKE2b over its UTF-8 form, in hex."""
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""The broker dies, hangs, is full or loses power: what was acknowledged stands, and everybody goes on when it is back."""
+"""The broker dies, hangs or is full: what was acknowledged stands, and everybody goes on when it is back."""
 
 from __future__ import annotations
 
@@ -12,25 +12,13 @@ import pytest
 from redis.asyncio import Redis
 
 import parrot as P
-from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
 from parrot.broker.scripts import script
 from parrot.errors import BrokerUnavailable
 from tests.fault.processes import LEASE, core, engine
 from tests.fault.programs import KEYS, all_values, chain, check_left, engines, long_step, step, until_engines, until_state
 from tests.fault.proxy import Point, wire
-
-
-def kill(server: EmbeddedServer) -> None:
-    """SIGKILL the server: what it had written stays."""
-    signal_to(server, signal.SIGKILL)
-    server.stop()  # which finds it dead
-
-
-def signal_to(server: EmbeddedServer, number: int) -> None:
-    assert server._process is not None
-    server._process.send_signal(number)
-
+from tests.fault.servers import kill, signal_to
 
 COMMANDS = {
     "an engine's publication": script("publish").digest,
@@ -151,91 +139,3 @@ async def test_a_full_broker_is_an_error_with_a_remedy_and_work_goes_on_when_the
             with pytest.raises(BrokerUnavailable):
                 await session.flush()  # it remembers that one submission was refused
         await check_left(mortal_redis, (session.id, [variable.id for variable in made]))
-
-
-# Power loss ---------------------------------------------------------------------------------------
-
-
-def journal(server: EmbeddedServer) -> Path:
-    """The file that the server appends what it is told to."""
-    (path,) = server.data.glob("appendonlydir/*.incr.aof")
-    return path
-
-
-def lose_power(server: EmbeddedServer, keeps: int, torn: bytes = b"") -> None:
-    """End the server and leave of its journal what the disk had, and perhaps half of an entry that was being written."""
-    path = journal(server)
-    kill(server)
-    kept = path.read_bytes()[:keeps]
-    path.write_bytes(kept + torn)
-
-
-@pytest.mark.parametrize("appendfsync", ["always", "everysec"])
-async def test_a_power_loss_takes_what_was_not_synced_and_nothing_else(appendfsync: str, tmp_path: Path) -> None:
-    """A SIGKILL leaves what the system has in memory; a power loss does not, so the end of the journal is cut off.
-
-    With `always` an answer is given after the sync, so that only what nobody was told of can be lost. With `everysec` it is up to a second.
-    """
-    with EmbeddedServer(tmp_path / "broker", options={"appendfsync": appendfsync}) as server:
-        async with connect(server.url) as redis:
-            async with P.AsyncSession(server.url) as session:
-                early = [step(text=f"early {number}") for number in range(5)]
-                await session.flush()
-                synced = journal(server).stat().st_size
-                late = [step(text=f"late {number}") for number in range(5)]
-                await session.flush()
-                if appendfsync == "always":
-                    synced = journal(server).stat().st_size
-            lose_power(server, synced, torn=b"*4\r\n$4\r\nXADD\r\n$1")
-            await asyncio.to_thread(server.start)
-            tasks: Any = await redis.xrange(KEYS.tasks)
-            submitted = [fields for _, fields in tasks if fields[b"kind"] == b"SubmitCall"]
-            assert len(submitted) == (10 if appendfsync == "always" else 5)
-            with core(server.url, tmp_path / "core.log"), engine(server.url, tmp_path / "engine.log"):
-                for variable in early if appendfsync == "everysec" else [*early, *late]:
-                    await until_state(redis, variable.id, "ready")
-
-
-async def test_a_cell_that_lost_its_last_second_works_on(tmp_path: Path) -> None:
-    """Engines and ServeCore remember more than the broker does: jobs that were read, values that were published."""
-    with (
-        EmbeddedServer(tmp_path / "broker") as server,
-        core(server.url, tmp_path / "core.log"),
-        engine(server.url, tmp_path / "engine.log"),
-    ):
-        async with connect(server.url) as redis:
-            await until_engines(redis)
-            async with P.AsyncSession(server.url) as session:
-                made = chain(20)
-                await until_state(redis, made[5].id, "ready")
-                synced = journal(server).stat().st_size
-                await until_state(redis, made[12].id, "ready")
-                lose_power(server, synced)
-                await asyncio.to_thread(server.start)
-                for variable in made:
-                    await until_state(redis, variable.id, "ready")
-            await check_left(redis, (session.id, [variable.id for variable in made]))
-
-
-async def test_a_cell_that_lost_power_with_its_servecore_works_on(tmp_path: Path) -> None:
-    """The new ServeCore remembers nothing that could show that something is missing, but engines do."""
-    with ExitStack() as running:
-        server = running.enter_context(EmbeddedServer(tmp_path / "broker"))
-        leader = running.enter_context(core(server.url, tmp_path / "core.log"))
-        running.enter_context(engine(server.url, tmp_path / "engine.log"))
-        async with connect(server.url) as redis:
-            known = await until_engines(redis)
-            async with P.AsyncSession(server.url) as session:
-                made = chain(20)
-                await until_state(redis, made[5].id, "ready")
-                synced = journal(server).stat().st_size
-                await until_state(redis, made[12].id, "ready")
-                leader.kill()
-                lose_power(server, synced)
-                await asyncio.to_thread(server.start)
-                successor = running.enter_context(core(server.url, tmp_path / "next.log"))
-                for variable in made:
-                    await until_state(redis, variable.id, "ready")
-                assert successor.said("may have lost what it had acknowledged") == 1
-                assert not await engines(redis) & known
-            await check_left(redis, (session.id, [variable.id for variable in made]))

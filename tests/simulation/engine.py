@@ -165,7 +165,8 @@ class Engine(Process):
         self._reading = False
         if self._draining:
             return
-        for self._read_to, order in self._unread():
+        for entry, order in self._unread():
+            self._read_to = entry
             if isinstance(order, Job):
                 self._waiting.append(order)
             elif isinstance(order, Cancel):
