@@ -3,8 +3,8 @@
     python -m bench.decisions [--json FILE] [--plot FILE] [--quick]
 
 The real `Machine`, without Redis: calls of many programs and tenants wait, engines are full, and with each generation that ends the
-next one is chosen, placed and explained. Counted is the time of the scheduler, and that of `Machine.handle`, which is all that
-ServeCore thinks. Each size runs in a process of its own.
+next one is chosen, placed and explained. Counted is the time of `Machine.handle`, which is all that ServeCore thinks. Each size
+runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.simulator.stopwatch import Stopwatch
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
-from parrot.core.scheduler import Scheduler
 from parrot.criteria import LATENCY
 from parrot.sampling import SamplingConfig
 from parrot.template import Segment
@@ -66,8 +64,7 @@ class Row:
 
     Attributes:
         submit_ms: CPU milliseconds to take in one call.
-        decide_ms: CPU milliseconds that the scheduler thinks for each generation: what it learns from one that ends, who is next, and where.
-        handle_ms: CPU milliseconds of all of `Machine.handle` for each generation, from the event that ends one to the job of the next.
+        decide_ms: CPU milliseconds of all of `Machine.handle` for each generation, from the event that ends one to the job of the next.
         kb: kilobytes of memory for each call that waits.
     """
 
@@ -75,7 +72,6 @@ class Row:
     engines: int
     submit_ms: float
     decide_ms: float
-    handle_ms: float
     kb: float
 
 
@@ -114,10 +110,7 @@ def received(message: Task) -> Task:
 def measure(calls: int, engines: int) -> Row:
     """One size, in this process."""
     everything = 10 * calls + 1_000_000
-    policy = Stopwatch(Scheduler())
-    machine = Machine(
-        Keys("bench"), Limits(lease=1e9, active=everything, tenant_active=everything, session_calls=everything), now=1.0, policy=policy
-    )
+    machine = Machine(Keys("bench"), Limits(lease=1e9, active=everything, tenant_active=everything, session_calls=everything), now=1.0)
     now = 1.0
     capacity = Capacity(running=RUNNING, kv_tokens=10**9, context_tokens=10**6, block_tokens=16)
     ups = [
@@ -142,9 +135,9 @@ def measure(calls: int, engines: int) -> Row:
     submit = 1000 * spent / sent
     kb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / sent
     gc.freeze()
-    costs, thinking, sequence = [], policy.seconds, dict.fromkeys((up.engine for up in ups), 0)
+    costs, sequence = [], dict.fromkeys((up.engine for up in ups), 0)
     for turn in range(MEASURED // ENDED_AT_ONCE):
-        now += 0.1
+        now += 0.2
         done: list[GenerationDone | EngineHolds] = []
         for engine, job in running[:ENDED_AT_ONCE]:
             usage = Usage(tokens_in=600, tokens_cached=512, tokens_out=40 + turn % 50, first_token_seconds=0.03, seconds=2.0, running=20.0)
@@ -154,8 +147,7 @@ def measure(calls: int, engines: int) -> Row:
         done.append(EngineHolds(engine=engine, sequence=sequence[engine], stored=[(mark.name, 512) for mark in running[0][1].marks]))
         del running[:ENDED_AT_ONCE]
         costs.append(_handle(machine, done, now, running) / ENDED_AT_ONCE)
-    decide = 1000 * (policy.seconds - thinking) / (len(costs) * ENDED_AT_ONCE)
-    return Row(calls, engines, submit, decide, 1000 * statistics.median(costs), kb)
+    return Row(calls, engines, submit, 1000 * statistics.median(costs), kb)
 
 
 def _handle(
@@ -184,11 +176,9 @@ def main(
     for calls, engines in track(sizes, description="sizes", console=Console(stderr=True)):
         said = subprocess.run([sys.executable, "-m", "bench.decisions", "--size", f"{calls}x{engines}"], check=True, capture_output=True)
         rows.append(Row(**orjson.loads(said.stdout)))
-    table = Table("calls waiting", "engines", "ms to take in a call", "ms to decide", "ms in all", "KB per call")
+    table = Table("calls waiting", "engines", "ms to take in a call", "ms per decision", "KB per call")
     for row in rows:
-        table.add_row(
-            f"{row.calls:,}", f"{row.engines:,}", f"{row.submit_ms:.3f}", f"{row.decide_ms:.3f}", f"{row.handle_ms:.3f}", f"{row.kb:.2f}"
-        )
+        table.add_row(f"{row.calls:,}", f"{row.engines:,}", f"{row.submit_ms:.3f}", f"{row.decide_ms:.3f}", f"{row.kb:.2f}")
     Console().print(table, f"wanted at 10,000 calls and 64 engines: {WANTED_MS} ms, {WANTED_KB} KB")
     if json:
         json.write_bytes(orjson.dumps([asdict(row) for row in rows], option=orjson.OPT_INDENT_2))
@@ -211,7 +201,6 @@ def draw(rows: list[Row], file: Path) -> None:
         (axes[1], by_engines, [row.engines for row in by_engines], "engines (10,000 calls wait)"),
     ):
         axis.plot(xs, [row.decide_ms for row in found], marker="o", label="decide")
-        axis.plot(xs, [row.handle_ms for row in found], marker="^", label="all of handle")
         axis.plot(xs, [row.submit_ms for row in found], marker="s", label="take in")
         axis.axhline(WANTED_MS, linestyle=":", color="grey", label="wanted")
         axis.set_xscale("log")

@@ -147,7 +147,7 @@ async def decode(engine: VllmEngine, prompts: Sequence[Sequence[int]]) -> tuple[
             task.cancel()
         await asyncio.wait(tasks)
     taken = times[0][first : first + STEPS + 1]
-    return kv, Sample([after - before for before, after in pairwise(taken)], cores)
+    return kv, Sample([round(after - before, 5) for before, after in pairwise(taken)], round(cores, 2))
 
 
 async def prefill(engine: VllmEngine, prompt: Sequence[int]) -> Sample:
@@ -155,7 +155,7 @@ async def prefill(engine: VllmEngine, prompt: Sequence[int]) -> Sample:
     times: list[float] = []
     began, others = time.perf_counter(), Others()
     await generate(engine, prompt, 1, times)
-    return Sample([times[0] - began], others.cores())
+    return Sample([round(times[0] - began, 5)], round(others.cores(), 2))
 
 
 async def measure(engine: VllmEngine, rounds: int, console: Console) -> list[Point]:

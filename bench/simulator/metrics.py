@@ -30,7 +30,7 @@ def figures(outcome: Outcome) -> Figures:
 
 
 def _throughput(outcome: Outcome) -> Figures:
-    seconds, generations = outcome.ended - outcome.began, max(1, outcome.generations)
+    seconds, generations = max(1e-9, outcome.ended - outcome.began), max(1, outcome.generations)
     found = {
         "programs_per_second": outcome.finished / seconds,
         "tokens_per_second": outcome.tokens_out / seconds,

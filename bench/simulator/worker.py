@@ -159,8 +159,8 @@ class Worker:
         for piece in job.prompt:
             whole.append(whole[-1] + sum(part.tokens for part in self._contents.parts(piece)))
         for mark in job.marks:
-            if mark.piece > len(job.prompt):
-                full = sequence.computed // size
+            if mark.piece > len(job.prompt):  # with its output
+                full = sequence.computed // size if sequence.made == sequence.output.tokens else 0
             else:
                 inside = self._contents.within(job.prompt[mark.piece], mark.characters) if mark.characters else 0
                 full = min(sequence.computed, whole[mark.piece] + inside) // size

@@ -57,7 +57,7 @@ class Lead:
 
 @dataclass(slots=True)
 class Snapshot:
-    """All records of a cell that a machine is rebuilt from, by id, in the order in which they were made."""
+    """All records of a cell that a machine is rebuilt from, by id, in the order in which they were made; of `active` empty ones too."""
 
     sessions: dict[str, Record] = field(default_factory=dict)
     calls: dict[str, list[str]] = field(default_factory=dict)
@@ -188,7 +188,8 @@ class Ledger:
         found.sessions = await self._records(sessions, keys.session, SESSION)
         found.calls = await self._lists(sessions, keys.calls)
         found.variables = await self._lists(sessions, keys.variables)
-        found.active = await self._records(await self._members(keys.active), keys.call, CALL)
+        active = await self._members(keys.active)
+        found.active = {name: {} for name in active} | await self._records(active, keys.call, CALL)
         # Of sessions that are over, whose results only wait to expire, the names are enough: there may be far more of them than work.
         living = [name for name, session in found.sessions.items() if "expires" not in session]
         found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)

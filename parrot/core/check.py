@@ -33,7 +33,15 @@ def check(keys: Keys, held: Holdings) -> list[str]:
         held: all that is there.
     """
     auditor = _Auditor(keys, held)
-    return [*auditor.types(), *auditor.calls(), *auditor.variables(), *auditor.engines(), *auditor.sessions(), *auditor.unlisted(), *auditor.strays()]
+    return [
+        *auditor.types(),
+        *auditor.calls(),
+        *auditor.variables(),
+        *auditor.engines(),
+        *auditor.sessions(),
+        *auditor.unlisted(),
+        *auditor.strays(),
+    ]
 
 
 class _Auditor:

@@ -96,6 +96,17 @@ def end(cell: Cell, variable: Variable, state: VariableState, fields: records.Fi
     cell.batch.write(to_ledger.end(keys.variable(variable.id), keys.news(variable.session), variable.id, state, fields))
 
 
+def end_unknown(cell: Cell, session: str, variable: str, error: ParrotError) -> None:
+    """Tell whoever waits for a variable that only Redis knows of, perhaps, that it failed; that lives as long as results do."""
+    keys, life = cell.keys, str(cell.limits.results)
+    failed = records.failure(error.code, str(error), cell.at)
+    cell.batch.write(
+        to_ledger.end(keys.variable(variable), keys.news(session), variable, VariableState.FAILED, failed),
+        ("EXPIRE", keys.variable(variable), life),
+        ("EXPIRE", keys.tokens(variable), life),
+    )
+
+
 def tell(cell: Cell, session: str, variable: str, state: VariableState) -> None:
     """Tell a session of a variable that was written with its end."""
     cell.batch.write(("XADD", cell.keys.news(session), "*", "variable", variable, "state", state))

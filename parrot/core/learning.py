@@ -166,8 +166,7 @@ class Line:
         self.at_zero = at_zero
         self.slope = self._belief = slope
         self._strength = scale * scale
-        self._sum_w, self._sum_x, self._sum_y = 1.0, 0.0, at_zero
-        self._sum_xx = self._sum_xy = 0.0
+        self._sum_w = self._sum_x = self._sum_y = self._sum_xx = self._sum_xy = 0.0
 
     def add(self, x: float, y: float) -> None:
         """One more observation. The line never falls and never begins below 0: time does not run backwards."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
 from parrot.broker.ledger import Lead, Record, Snapshot
 from parrot.core import records
 from parrot.core.batch import place
 from parrot.core.beginnings import tokens_of
+from parrot.core.damage import GONE, forget_session, give_up_call, tell_who_waits
 from parrot.core.ending import fail
 from parrot.core.generation_rules import job_of
 from parrot.core.graph import Generation, Session
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
 from parrot.core.policy import Engine
-from parrot.core.taking_over import forget_session, resume, resume_call, resume_engine, resume_session, settle_objectives
+from parrot.core.taking_over import resume, resume_call, resume_engine, resume_session, settle_objectives
 from parrot.criteria import Criterion
 from parrot.errors import InternalError
 from parrot.wire.keys import Keys
@@ -39,6 +44,8 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
     for record in found.engines.values():
         resume_engine(machine.cell, Engine(EngineUp.model_validate_json(record["about"])))
     for name, record in found.sessions.items():
+        if not {"name", "tenant", "state"} <= record.keys():
+            continue  # deleted, and what was written to it since is no whole
         expires = record.get("expires")
         resume_session(machine.cell, _session(name, record, found), records.seconds(expires) if expires else None)
         for variable in found.variables[name]:
@@ -46,15 +53,16 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
                 machine.graph.declare(machine.graph.sessions[name], variable, VariableState.READY)  # it has ended, however
             else:
                 _restore_variable(machine, name, variable, found.variable.get(variable))
-    for name in found.calls.keys() - found.sessions.keys():
-        forget_session(machine.cell, name)
-    calls = [resume_call(machine.cell, SubmitCall.model_validate_json(record["request"])) for record in _in_order(found)]
+    for name in found.calls.keys() - machine.graph.sessions.keys():
+        forget_session(machine.cell, name, found.calls[name], found.variables[name])
+    calls = [resume_call(machine.cell, request) for request in _requests(machine, found)]
     settle_objectives(machine.cell)
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
             _restore(machine, generation, found.variable.get(generation.variable))
             if lead.forgetful:
                 generation.attempt += LOST_ATTEMPTS
+    tell_who_waits(machine.cell, (generation for generations in calls for generation in generations))
     return machine, _unsent(machine)
 
 
@@ -67,8 +75,8 @@ def _session(name: str, record: Record, found: Snapshot) -> Session:
 
 
 def _restore_variable(machine: Machine, session: str, name: str, record: Record | None) -> None:
-    if record is None:
-        return  # it has expired
+    if record is None or "state" not in record:
+        return  # it was deleted
     state = VariableState(record["state"])
     variable = machine.graph.declare(machine.graph.sessions[session], name, state)
     variable.root = record.get("error", "")
@@ -83,15 +91,28 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
         variable.tokens = tokens_of(int(length))
 
 
-def _in_order(found: Snapshot) -> list[Record]:
+def _requests(machine: Machine, found: Snapshot) -> Iterator[SubmitCall]:
     """The calls that have not ended, as they were submitted: by time, and those of the same millisecond as their session lists them."""
     places = {call: place for calls in found.calls.values() for place, call in enumerate(calls)}
-    return [found.active[call] for call in sorted(found.active, key=lambda call: (found.active[call]["submitted"], places[call]))]
+    for call in sorted(found.active, key=lambda call: (found.active[call].get("submitted", ""), places.get(call, 0))):
+        request = _request(found.active[call])
+        session = machine.graph.sessions.get(request.session) if request is not None else None
+        if request is not None and session is not None and call in session.calls:
+            yield request
+        else:
+            give_up_call(machine.cell, call, request)
+
+
+def _request(record: Record) -> SubmitCall | None:
+    try:
+        return SubmitCall.model_validate_json(record["request"])
+    except (KeyError, ValidationError):
+        return None  # whoever waits for it is told
 
 
 def _restore(machine: Machine, generation: Generation, record: Record | None) -> None:
-    if record is None:
-        fail(machine.cell, generation, InternalError("Its record in Redis was deleted or replaced, but not by Parrot."))
+    if record is None or not {"state", "attempt"} <= record.keys():
+        fail(machine.cell, generation, InternalError(f"Its record {GONE}"))
         return
     generation.attempt = int(record["attempt"])
     generation.errors = int(record.get("errors", "0"))

@@ -8,7 +8,7 @@ those for which somebody waits, but for a bounded time only. Place: `placement`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import filterfalse, islice
 
 from parrot.core.backlog import Backlog, Rank
 from parrot.core.graph import Generation
@@ -26,7 +26,7 @@ from parrot.wire.to_core import EngineHolds, Usage
 WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
 LATELY = 10.0  # seconds for which sensitive work is remembered
 HOLDERS, EMPTIEST = 3, 3  # engines that are looked at for a place
-SCANNED = 12  # engines of which the emptiest are taken that need not compute prompts first
+SCANNED = 12  # engines among which others are sought if these have prompts to compute first
 LOOKED_AT = 8  # generations that may be passed over since no engine has room for them, before the rest waits too
 
 
@@ -227,9 +227,11 @@ class Scheduler:
                 yield self._loads[name], held
                 if len(seen) >= HOLDERS:
                     break
-        emptiest = list(islice(self._vacancies.emptiest(model, context, engines), SCANNED))
-        emptiest.sort(key=self._is_filling)
-        for engine in emptiest[:EMPTIEST]:
+        emptiest = self._vacancies.emptiest(model, context, engines)
+        near = list(islice(emptiest, EMPTIEST))
+        if all(map(self._is_filling, near)):
+            near += islice(filterfalse(self._is_filling, islice(emptiest, SCANNED)), EMPTIEST)
+        for engine in near:
             if engine not in seen:
                 yield self._loads[engine.id], index.held(engine.id, beginnings) if self._rules.prefixes else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parrot.core.call_rules import watch
 from parrot.core.cell import Cell
+from parrot.core.damage import stand_in
 from parrot.core.ending import finished
 from parrot.core.graph import Generation, Session
 from parrot.core.lowering import take_apart
@@ -36,15 +37,13 @@ def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
         cell.timers.set(("idle", session.id), cell.now + cell.limits.idle)
 
 
-def forget_session(cell: Cell, session: str) -> None:
-    """A session has expired while nobody led."""
-    cell.batch.write(("ZREM", cell.keys.sessions, session))
-
-
 def resume_call(cell: Cell, request: SubmitCall) -> list[Generation]:
     """Know a call that has not ended; once all calls are known, its generations are to be resumed one by one, in order."""
     session = cell.graph.sessions[request.session]
-    generations = cell.graph.add(session, request, take_apart(request))
+    lowered = take_apart(request)
+    outputs = {one.variable for one in lowered}
+    stand_in(cell, session, (name for one in lowered for name in one.inputs if name not in outputs))
+    generations = cell.graph.add(session, request, lowered)
     cell.begun(generations)
     watch(cell, session, request)
     return generations

@@ -13,21 +13,27 @@ def block_name(before: int, tokens: Sequence[int]) -> int:
     """The name of a full block.
 
     Args:
-        before: the name of the block before it, or 0.
+        before: the name of the block before it, or `root_name`.
         tokens: its own.
     """
     return hash((before, *tokens))  # hashes of integers are the same in every process
 
 
-def block_names(tokens: Sequence[int], size: int) -> list[int]:
+def root_name(salt: str) -> int:
+    """What stands in the place of the block before the first one: prompts with different salts have no block in common."""
+    return hash(tuple(salt.encode())) if salt else 0
+
+
+def block_names(tokens: Sequence[int], size: int, root: int = 0) -> list[int]:
     """The names of the full blocks of a prompt; equal prefixes have equal names.
 
     Args:
         tokens: the prompt.
         size: tokens of one block.
+        root: `root_name` of the prompt's salt.
     """
     names: list[int] = []
-    name = 0
+    name = root
     for end in range(size, len(tokens) + 1, size):
         name = block_name(name, tokens[end - size : end])
         names.append(name)

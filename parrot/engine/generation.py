@@ -103,7 +103,7 @@ class Generator:
 
     async def _ask(self, running: Running, progress: Progress, context: str, sampling: SamplingConfig) -> Chunk:
         last = None
-        async for last in self._engine.generate(context, sampling, running.priority):
+        async for last in self._engine.generate(context, sampling, running.priority, running.job.salt):
             running.first = running.first or running.seconds
             progress.tokens += last.tokens
             progress.texts.append(last.text)

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from parrot.engine.blocks import block_names
+from parrot.engine.blocks import block_names, root_name
 from parrot.engine.prompt import ResolvedPiece, Segment
 from parrot.engine.protocol import Tokenizer
 from parrot.engine.residency import Residency
@@ -40,7 +40,7 @@ class Marks:
             segments: what `PromptBuilder.build` made of them.
         """
         inner = [mark for mark in job.marks if mark.piece <= len(job.prompt)]
-        self._know([(mark.name, self._length(mark, pieces, segments)) for mark in inner], _flat(segments))
+        self._know([(mark.name, self._length(mark, pieces, segments)) for mark in inner], _flat(segments), job.salt)
 
     def output(self, job: Job, segments: Sequence[Segment], made: Sequence[int]) -> None:
         """What was generated is there too. Its last token is not in the cache: nothing has followed from it yet.
@@ -51,12 +51,12 @@ class Marks:
             made: the tokens of the output.
         """
         tokens = [*_flat(segments), *made]
-        self._know([(mark.name, len(tokens) - 1) for mark in job.marks if mark.piece > len(job.prompt)], tokens)
+        self._know([(mark.name, len(tokens) - 1) for mark in job.marks if mark.piece > len(job.prompt)], tokens, job.salt)
 
-    def _know(self, lengths: Sequence[tuple[int, int]], tokens: list[int]) -> None:
+    def _know(self, lengths: Sequence[tuple[int, int]], tokens: list[int], salt: str) -> None:
         size = self._block_tokens
         longest = max((length for _, length in lengths), default=0)
-        blocks = block_names(tokens[:longest], size)
+        blocks = block_names(tokens[:longest], size, root_name(salt))
         for name, length in lengths:
             if length >= size:
                 self._residency.know(name, length - length % size, blocks[length // size - 1])

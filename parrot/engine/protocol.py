@@ -134,13 +134,14 @@ class Engine(Protocol):
         """Make `context` = `parent` + `tokens`. Filling a context that is there already changes nothing."""
         ...
 
-    def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
+    def generate(self, context: str, sampling: SamplingConfig, priority: int, salt: str = "") -> AsyncIterator[Chunk]:
         """Decode on top of a filled context. Closing the iterator aborts it.
 
         Args:
             context: what the prompt is.
             sampling: how to sample.
             priority: lower first.
+            salt: what is cached is used for those with the same one only.
 
         Raises:
             ContextTooLong: prompt and output do not fit.

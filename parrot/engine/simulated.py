@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from parrot.config import Settings
-from parrot.engine.blocks import BlockCache, Hold, block_names
+from parrot.engine.blocks import BlockCache, Hold, block_names, root_name
 from parrot.engine.contexts import ContextTable
 from parrot.engine.protocol import CacheNews, Chunk, Load
 from parrot.engine.speech import Speech, speak
@@ -57,6 +57,7 @@ class _Sequence:
     arrival: int
     prompt: Sequence[int] = field(compare=False)
     speech: Speech = field(compare=False)
+    root: int = field(compare=False)
     shared: Sequence[int] = field(compare=False)
     private: int = field(compare=False)
     hold: Hold | None = field(default=None, compare=False)
@@ -125,9 +126,9 @@ class SimulatedEngine:
     def holds(self, block: int) -> bool:
         return block in self._blocks
 
-    async def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
+    async def generate(self, context: str, sampling: SamplingConfig, priority: int, salt: str = "") -> AsyncIterator[Chunk]:
         """See `Engine.generate`."""
-        sequence = self._sequence(self._contexts.tokens(context), sampling, priority)
+        sequence = self._sequence(self._contexts.tokens(context), sampling, priority, root_name(salt))
         if not self._speed:
             yield self._at_once(sequence)
             return
@@ -149,7 +150,7 @@ class SimulatedEngine:
         self._contexts.check()
         self._blocks.check()
 
-    def _sequence(self, prompt: Sequence[int], sampling: SamplingConfig, priority: int) -> _Sequence:
+    def _sequence(self, prompt: Sequence[int], sampling: SamplingConfig, priority: int, root: int) -> _Sequence:
         whole = len(prompt) + sampling.max_gen_length
         limit = min(self.capacity.context_tokens, self.capacity.kv_tokens)
         if whole > limit:
@@ -158,8 +159,9 @@ class SimulatedEngine:
                 "Shorten the prompt, lower max_gen_length, or raise PARROT_CONTEXT_TOKENS."
             )
         size = self.capacity.block_tokens
-        shared = block_names(prompt, size)
-        return _Sequence(priority, next(self._arrivals), prompt, speak(prompt, sampling), shared, -(-whole // size) - len(shared))
+        shared = block_names(prompt, size, root)
+        private = -(-whole // size) - len(shared)
+        return _Sequence(priority, next(self._arrivals), prompt, speak(prompt, sampling), root, shared, private)
 
     def _at_once(self, sequence: _Sequence) -> Chunk:
         self._admit(sequence)
@@ -225,7 +227,7 @@ class SimulatedEngine:
         self._running = [other for other in self._running if other is not sequence]
         size, full = self.capacity.block_tokens, len(sequence.shared)
         seen = [*sequence.prompt, *sequence.speech.tokens[: sequence.made]]
-        self._blocks.release(sequence.hold, block_names(seen, size)[full:] if len(seen) // size > full else ())
+        self._blocks.release(sequence.hold, block_names(seen, size, sequence.root)[full:] if len(seen) // size > full else ())
 
     def _wake_all(self, clock: asyncio.Task[None]) -> None:
         """The clock has stopped: whoever waits for a token learns of it."""

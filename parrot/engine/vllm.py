@@ -134,7 +134,7 @@ class VllmEngine:
     def holds(self, block: int) -> bool:
         return block in self._blocks
 
-    async def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
+    async def generate(self, context: str, sampling: SamplingConfig, priority: int, salt: str = "") -> AsyncIterator[Chunk]:
         from vllm.exceptions import VLLMClientError, VLLMError
         from vllm.inputs.engine import tokens_input
 
@@ -145,7 +145,7 @@ class VllmEngine:
         request = str(next(self._ids))
         self._generated[request] = 0
         try:
-            asked = llm.generate(tokens_input(prompt), _parameters(sampling), request, priority=priority)
+            asked = llm.generate(tokens_input(prompt, cache_salt=salt or None), _parameters(sampling), request, priority=priority)
             async with aclosing(asked) as answers:
                 async for answer in answers:
                     self._generated[request] += len(answer.outputs[0].token_ids)

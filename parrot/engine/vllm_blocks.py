@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from parrot.engine.blocks import block_name
+from parrot.engine.blocks import block_name, root_name
 from parrot.engine.changes import Changes
 
 _FIRST_GROUP = (None, 0)  # a model with several kinds of attention has a group of blocks for each; the first stands for all
@@ -55,9 +55,13 @@ class VllmBlocks:
 
     def _store(self, event: Any) -> None:
         size, tokens = self._block_tokens, event.token_ids
-        name = self._names.get(event.parent_block_hash) if event.parent_block_hash is not None else 0
-        alone = any(event.extra_keys or ())  # for requests that have more in common than tokens
-        if name is None or alone or event.block_size != size or len(tokens) != size * len(event.block_hashes):
+        extra = [keys for keys in event.extra_keys or () if keys]  # of requests that must have more in common than tokens
+        if event.parent_block_hash is not None:
+            name = self._names.get(event.parent_block_hash)
+        else:
+            salt = extra.pop(0) if extra and event.extra_keys[0] else ()  # stands in the first block alone, and so in all that follow
+            name = root_name(salt[0] if salt else "") if all(isinstance(key, str) for key in salt) and len(salt) < 2 else None
+        if name is None or extra or event.block_size != size or len(tokens) != size * len(event.block_hashes):
             return  # what it is cannot be told, nor what follows it
         for place, block in enumerate(event.block_hashes):
             name = block_name(name, tokens[place * size : (place + 1) * size])

@@ -112,7 +112,6 @@ class Keys:
     def text(self, digest: str) -> str:
         return f"{self.prefix}text:{digest}"
 
-
     def type_of(self, key: str) -> str | None:
         """The type that Redis should give a key, as in the table above; None for one that is not in it."""
         if key.endswith(":jobs"):

@@ -67,5 +67,33 @@ async def test_engines_of_other_cells_are_left_alone(redis: Redis) -> None:
     assert check(KEYS, await read(redis)) == []
 
 
+SCHEMA = {
+    **dict.fromkeys((KEYS.tasks, KEYS.events, KEYS.dead, KEYS.jobs("e1"), KEYS.news("s"), KEYS.tokens("a.x")), "stream"),
+    **dict.fromkeys((KEYS.core, KEYS.engine("e1"), KEYS.session("s"), KEYS.call("a"), KEYS.variable("a.x")), "hash"),
+    **dict.fromkeys((KEYS.calls("s"), KEYS.variables("s")), "list"),
+    **dict.fromkeys((KEYS.engines, KEYS.active), "set"),
+    KEYS.sessions: "zset",
+    KEYS.leader: "string",
+    KEYS.text("00ff"): "string",
+}
+
+
+@pytest.mark.usefixtures("cell")
+@pytest.mark.parametrize("key", SCHEMA)
+async def test_a_key_of_the_wrong_type_is_named_and_everything_else_is_looked_at(redis: Redis, key: str) -> None:
+    found = "string" if SCHEMA[key] == "hash" else "hash"
+    await redis.delete(key)
+    await (redis.set(key, "odd") if found == "string" else redis.hset(key, "odd", "1"))
+    await redis.set(f"{KEYS.prefix}odd", 1)
+    findings = check(KEYS, await read(redis))
+    belongs = f"The key {key} is a {found} where a {SCHEMA[key]} belongs"
+    assert [finding.split(";")[0] for finding in findings if " where a " in finding] == [belongs]
+    assert any("odd belongs to nothing" in finding for finding in findings)
+
+
+def test_of_keys_that_are_not_in_the_schema_no_type_is_known() -> None:
+    assert [KEYS.type_of(key) for key in ("celery", f"{KEYS.prefix}odd", f"{KEYS.prefix}odd:x", KEYS.call("c:odd"))] == [None] * 4
+
+
 async def test_an_empty_server_is_well(redis: Redis) -> None:
     assert check(KEYS, await read(redis)) == []

@@ -266,3 +266,18 @@ async def test_there_is_no_second_leader_while_the_lease_runs(redis: Redis) -> N
     assert isinstance(left, float)
     assert 50 < left <= 60
     assert await redis.hget(KEYS.core, "leader") == b"first"
+
+
+@pytest.mark.parametrize("key", [KEYS.sessions, KEYS.calls("s"), KEYS.variables("s"), KEYS.active, KEYS.engines])
+async def test_a_list_that_somebody_replaced_counts_as_empty_and_is_named(ledger: Ledger, redis: Redis, key: str) -> None:
+    listed = [("ZADD", KEYS.sessions, "1", "s"), ("RPUSH", KEYS.calls("s"), "c"), ("RPUSH", KEYS.variables("s"), "v")]
+    await ledger.commit(
+        CURSORS, 1, [*listed, ("SADD", KEYS.active, "c"), ("SADD", KEYS.engines, "e"), put(KEYS.session("s"), {"name": "n"})]
+    )
+    await redis.set(key, "odd")
+    with capture_logs() as said:
+        found = await ledger.load()
+    assert [(line["key"], line["remedy"]) for line in said] == [(key, "delete the key")]
+    assert (list(found.active) == []) == (key == KEYS.active)
+    assert (found.sessions == {}) == (key == KEYS.sessions)
+    assert found.variables.get("s") == {KEYS.sessions: None, KEYS.variables("s"): []}.get(key, ["v"])

@@ -6,14 +6,16 @@ import asyncio
 import json
 import sys
 
+import pytest
 from redis.asyncio import Redis
 
 import parrot as P
 from parrot.cli.doctor import BETWEEN_LOOKS, examine
-from parrot.config import load
+from parrot.config import Settings, load
 from parrot.core.loop import serve
 from parrot.wire.keys import Keys
 from tests.flow.test_programs import join, run_engine, start
+from tests.flow.waiting import until
 
 ODD = f"{Keys().prefix}odd"
 
@@ -70,3 +72,52 @@ async def test_a_cell_at_work_and_at_rest_is_well(redis_url: str) -> None:
         for task in (*engines, core):
             task.cancel()
     assert await examine(settings, looks=1) == []
+
+
+async def test_keys_of_the_wrong_type_are_named_in_sentences(redis_url: str, real_redis: Redis) -> None:
+    for key in (Keys().sessions, Keys().active, Keys().engines, Keys().call("c"), Keys().variable("v"), Keys().calls("s")):
+        await real_redis.set(key, "odd")
+    status, printed = await doctor(redis_url, "--idle")
+    assert status == 1
+    said = " ".join(printed.split())
+    assert f"The key {Keys().sessions} is a string where a zset belongs; all that uses it fails or goes on without it. Delete it." in said
+    assert said.count("is a string where a") == 6
+
+
+async def test_after_all_keys_of_a_session_were_deleted_a_new_servecore_takes_over_and_the_others_go_on(
+    redis_url: str, real_redis: Redis
+) -> None:
+    settings, keys = load(redis_url=redis_url, engine="simulated", simulated_speed=1.0, lease_seconds=0.5), Keys()
+    async with asyncio.TaskGroup() as group:
+        engine = group.create_task(run_engine(settings, "sim-0"))
+
+        async def lead() -> asyncio.Task[None]:
+            leading = asyncio.Event()
+            core = group.create_task(serve(settings, leading.set))
+            await asyncio.wait_for(leading.wait(), 10)
+            return core
+
+        core = await lead()
+        async with (
+            P.AsyncSession(redis_url, name="erased") as erased,
+            P.AsyncSession(redis_url, name="robbed") as robbed,
+            P.AsyncSession(redis_url, name="kept") as kept,
+        ):
+            made = [start(text="It", session=session) for session in (erased, robbed, kept)]
+            await until(lambda: real_redis.hexists(keys.variable(made[-1].id), "engine"))
+            left = [key for session in (erased, robbed) for key in await real_redis.keys(f"{keys.session(session.id)}*")]
+            await real_redis.delete(*left, keys.variable(made[0].id), keys.call(made[0].id.rpartition(".")[0]))
+            core.cancel()
+            core = await lead()
+            assert await made[2].aget(timeout=30)
+            with pytest.raises(P.ParrotError, match=f"The session {robbed.id} .* was deleted or replaced in Redis, but not by Parrot"):
+                await made[1].aget(timeout=30)
+        await until(lambda: well(settings), 10)
+        for task in (engine, core):
+            task.cancel()
+
+
+async def well(settings: Settings) -> bool:
+    findings = await examine(settings, looks=1)
+    print(findings)  # shown if they stay
+    return not findings

@@ -39,6 +39,16 @@ async def engine_of(redis: Redis, variable: P.Variable) -> str:
     return str(raw.decode())
 
 
+async def until_reachable(redis_url: str, workers: int = 1) -> None:
+    """Wait until workers listen to Celery's remote control: an engine works before that, and what nobody listens to is lost."""
+    with Celery(broker=load(redis_url=redis_url).celery_broker) as operator:
+
+        async def answer() -> bool:
+            return len(await asyncio.to_thread(operator.control.ping, timeout=1, limit=workers)) == workers
+
+        await until(answer, 30)
+
+
 async def revoke(redis_url: str, ids: str | list[str], workers: int = 1, **options: Any) -> list[str]:
     """What workers answer to Celery's own revoke."""
     with Celery(broker=load(redis_url=redis_url).celery_broker) as operator:
@@ -57,6 +67,7 @@ async def test_a_revoked_generation_is_cancelled_and_its_slot_free_within_a_seco
             first, second = write("owls"), write("crows")
             for variable in (first, second):
                 await until_state(real_redis, variable, "generating")
+            await until_reachable(redis_url, workers=2)
             third = write("gulls")
             freed = await engine_of(real_redis, first)
             began = time.monotonic()
@@ -76,6 +87,7 @@ async def test_many_are_revoked_at_once_and_celery_keeps_the_ids_of_its_own(redi
         async with running(redis_url, engines=0), P.AsyncSession(redis_url):
             runs, runs_too, waits = write("owls"), write("crows"), write("gulls")
             await until_state(real_redis, runs_too, "generating")
+            await until_reachable(redis_url)
             (said,) = await revoke(redis_url, [f"{one.id}:1" for one in (runs, runs_too, waits)] + [own])
             assert said.startswith(f"ServeCore was told to cancel {runs.id}, {runs_too.id}, {waits.id}; tasks ")
             for one in (runs, runs_too, waits):

@@ -224,6 +224,7 @@ class Maker:
                 ("EngineUp", up),
                 ("EngineUp", up | {"engine": engine}),
                 ("EngineBeat", {"engine": engine, "running": 10**15, "kv_used": -1e300}),
+                ("EngineBeat", {"engine": engine, "read": f"{2**64}-0", "holds": []}),
                 ("GenerationDone", about),
                 ("GenerationDone", mine | {"usage": {"tokens_in": 2**52, "seconds": 1e15}}),
                 ("GenerationFailed", about | {"code": "poison", "reason": "r" * 10_000}),

@@ -116,6 +116,16 @@ async def test_what_was_generated_on_top_is_found_by_the_next_turn(on: Stage) ->
     assert usage.tokens_cached == on.held()[WHOLE]
 
 
+async def test_what_one_tenant_has_in_the_cache_is_not_used_for_another(on: Stage) -> None:
+    first = await on.generate("first", RULES, "x", marks=MARKS[1:2], salt="one")
+    other = await on.generate("other", RULES, "x", salt="two")
+    nobody = await on.generate("nobody", RULES, "x")
+    again = await on.generate("again", RULES, "x", salt="one")
+    await until(lambda: on.held().keys() == {SYSTEM})
+    assert first.tokens_cached == other.tokens_cached == nobody.tokens_cached == 0
+    assert again.tokens_cached >= on.held()[SYSTEM] > 0
+
+
 async def test_what_must_go_for_others_is_reported_as_removed(engine: VllmEngine, on: Stage) -> None:
     await on.generate("first", RULES, "x", marks=MARKS[1:2])
     await until(lambda: on.held().keys() == {SYSTEM})

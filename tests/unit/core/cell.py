@@ -156,7 +156,7 @@ class Cell:
             sessions={name: hashes[KEYS.session(name)] for name in sessions if KEYS.session(name) in hashes},
             calls={name: lists.get(KEYS.calls(name), []) for name in sessions},
             variables=variables,
-            active={name: hashes[KEYS.call(name)] for name in sets.get(KEYS.active, {})},
+            active={name: hashes.get(KEYS.call(name), {}) for name in sets.get(KEYS.active, {})},
             variable={name: hashes[key] for names in variables.values() for name in names if (key := KEYS.variable(name)) in hashes},
             engines={name: hashes[KEYS.engine(name)] for name in sets.get(KEYS.engines, {})},
         )

@@ -129,7 +129,7 @@ class ScriptedEngine(SimulatedEngine):
         self.errors: dict[str, Exception] = {}
         self.order: list[str] = []
 
-    async def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
+    async def generate(self, context: str, sampling: SamplingConfig, priority: int, salt: str = "") -> AsyncIterator[Chunk]:
         prompt = self.tokenizer.decode(self._contexts.tokens(context))
         self.order.append(prompt)
         if "wait" in prompt:
@@ -137,7 +137,7 @@ class ScriptedEngine(SimulatedEngine):
         for mark, error in self.errors.items():
             if mark in prompt:
                 raise error
-        async for chunk in super().generate(context, sampling, priority):
+        async for chunk in super().generate(context, sampling, priority, salt):
             chunk = chunk._replace(exact="inexact" not in prompt)
             if "slowly" not in prompt:
                 yield chunk

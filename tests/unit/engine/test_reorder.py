@@ -32,9 +32,9 @@ class Queueing(SimulatedEngine):
         assert self._full is not None
         self._blocks.release(self._full)
 
-    async def generate(self, context: str, sampling: SamplingConfig, priority: int) -> AsyncIterator[Chunk]:
+    async def generate(self, context: str, sampling: SamplingConfig, priority: int, salt: str = "") -> AsyncIterator[Chunk]:
         self.asked.append((self.tokenizer.decode(self._contexts.tokens(context)), priority))
-        async for chunk in super().generate(context, sampling, priority):
+        async for chunk in super().generate(context, sampling, priority, salt):
             yield chunk
 
 

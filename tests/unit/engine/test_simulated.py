@@ -90,6 +90,14 @@ async def test_a_prompt_that_begins_like_an_earlier_one_finds_its_full_blocks_ca
     assert [chunks[-1].cached_tokens for chunks in (again, longer, other)] == [32, 32, 0]
 
 
+async def test_prompts_with_different_salts_share_nothing() -> None:
+    async with started(speed=0.0) as engine:
+        context = await filled(engine, list(range(200)))
+        found = [[chunk async for chunk in engine.generate(context, SHORT, 0, salt)][-1].cached_tokens for salt in ("a", "b", "", "a")]
+        assert found[:3] == [0, 0, 0]
+        assert found[3] > 0
+
+
 async def test_the_last_token_of_a_prompt_is_always_computed() -> None:
     async with started(speed=0.0) as engine:
         context = await filled(engine, list(range(32)))

@@ -1,0 +1,97 @@
+"""Tenants get their shares, however much one of them sends, and nobody saves up."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parrot.core.shares import INPUT, OUTPUT, Shares
+
+
+def test_output_tokens_count_more() -> None:
+    shares = Shares()
+    shares.charge("a", 100, 0)
+    shares.charge("b", 0, 100)
+    assert (shares.had("a"), shares.had("b")) == (100 * INPUT, 100 * OUTPUT)
+    assert shares.had("b") > shares.had("a")
+
+
+def test_a_tenant_of_double_weight_has_had_half_of_what_was_worked_for_it() -> None:
+    shares = Shares({"a": 2.0})
+    shares.charge("a", 100, 0)
+    shares.charge("b", 100, 0)
+    assert shares.had("a") == shares.had("b") / 2
+
+
+def test_what_was_charged_too_early_is_taken_back() -> None:
+    shares = Shares()
+    shares.charge("a", 100, 50)
+    shares.charge("a", -40, -50)
+    assert shares.had("a") == 60
+
+
+def test_who_comes_back_begins_with_those_who_stayed() -> None:
+    shares = Shares()
+    for tenant, tokens in (("a", 500), ("b", 700), ("c", 10)):
+        shares.charge(tenant, tokens, 0)
+    shares.enter("c", ["a", "b", "c"])
+    assert shares.had("c") == 500
+
+
+def test_who_comes_back_is_forgiven_nothing() -> None:
+    shares = Shares()
+    shares.charge("a", 500, 0)
+    shares.enter("b", ["a"])
+    shares.charge("b", 1_000, 0)
+    shares.enter("b", ["a"])
+    assert shares.had("b") == 1_500
+
+
+def test_who_comes_back_when_nothing_waits_begins_with_who_was_worked_for_last() -> None:
+    shares = Shares()
+    shares.charge("a", 500, 0)
+    shares.enter("new", [])
+    assert shares.had("new") == 500
+
+
+def test_the_first_of_all_begins_with_nothing() -> None:
+    shares = Shares()
+    shares.enter("a", ["a"])
+    assert shares.had("a") == 0
+
+
+def test_a_tenant_that_is_forgotten_begins_with_the_others() -> None:
+    shares = Shares()
+    shares.charge("a", 500, 0)
+    shares.charge("b", 900, 0)
+    shares.forget("b")
+    shares.enter("b", ["a"])
+    assert shares.had("b") == 500
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    weights=st.fixed_dictionaries({"a": st.floats(0.5, 4), "b": st.floats(0.5, 4), "c": st.floats(0.5, 4)}),
+    seed=st.integers(0, 2**32),
+)
+def test_who_is_always_served_by_the_smallest_counter_gets_its_weight(weights: dict[str, float], seed: int) -> None:
+    chance, shares = random.Random(seed), Shares(weights)
+    worked = dict.fromkeys(weights, 0.0)
+    for _ in range(300):
+        tenant, tokens_in, tokens_out = min(weights, key=shares.had), chance.randint(1, 500), chance.randint(1, 500)
+        shares.charge(tenant, tokens_in, tokens_out)
+        worked[tenant] += INPUT * tokens_in + OUTPUT * tokens_out
+    fair = [worked[tenant] / weights[tenant] for tenant in weights]
+    assert max(fair) - min(fair) <= 500 * (INPUT + OUTPUT) / min(weights.values()) + 1e-6
+
+
+def test_the_order_of_the_others_does_not_matter() -> None:
+    for others in (["a", "b"], ["b", "a"]):
+        shares = Shares()
+        shares.charge("a", 3, 0)
+        shares.charge("b", 2, 0)
+        shares.enter("c", others)
+        assert shares.had("c") == pytest.approx(2)
