@@ -108,14 +108,17 @@ class Backlog:
 
     def _first_heap(self, lanes: Iterable[Lane]) -> list[_Entry] | None:
         """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one."""
-        best: tuple[float, Rank, int] | None = None
-        found = None
+        heaps: dict[str, list[_Entry]] = {}  # the first one of each tenant
         for tenant, heap in self._heaps(lanes):
-            rank, number, generation = heap[0]
-            had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
-            if best is None or (had, rank, number) < best:
-                best, found = (had, rank, number), heap
-        return found
+            if tenant not in heaps or heap[0] < heaps[tenant][0]:
+                heaps[tenant] = heap
+        return heaps[min(heaps, key=lambda tenant: self._turn(tenant, heaps[tenant][0]))] if heaps else None
+
+    def _turn(self, tenant: str, entry: _Entry) -> tuple[float, Rank, int]:
+        """The smaller, the earlier it is a tenant's turn, for whom this entry is the first."""
+        rank, number, generation = entry
+        had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
+        return had, rank, number
 
     def _heaps(self, lanes: Iterable[Lane]) -> Iterator[tuple[str, list[_Entry]]]:
         """Those with something in them, the first entry of which counts."""

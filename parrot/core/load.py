@@ -132,8 +132,8 @@ class Load:
         return charge
 
     def remaining(self, now: float) -> float:
-        """Seconds until what it holds is done, on average over the programs."""
-        return max(0.0, self._origin + self._ends / self.weight - now) if self._charges else 0.0
+        """Seconds until what it holds is done, on average over the programs; what is late takes as long again as it is late."""
+        return abs(self._origin + self._ends / self.weight - now) if self._charges else 0.0
 
     def _hasten(self, filled: float) -> None:
         """Its prompts will have been computed sooner than it was thought, those before them no later."""

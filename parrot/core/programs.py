@@ -96,7 +96,7 @@ class Program:
         generation.service = seconds
 
     def reckon(self, seconds: Callable[[Generation], float]) -> None:
-        """Find the `tail` of every member, unless hardly anything was added since the last time.
+        """Find the `tail` of every member and the `way`, unless hardly anything was added since the last time.
 
         Ways are not reckoned anew with each call, or a program that is submitted call by call would cost the square of its length;
         they are at most a tenth of the program old.
@@ -106,10 +106,12 @@ class Program:
         """
         if self._grown < max(1.0, GROWTH * len(self.members)):
             return
-        self._grown = 0
+        self._grown, self.way = 0, 0.0
         for generation in sorted(self.members, key=_depth, reverse=True):
             below = max((consumer.tail for consumer in generation.made.consumers if not consumer.ended), default=0.0)
             generation.tail = seconds(generation) + below
+            if self.members[generation]:
+                self.way = max(self.way, generation.tail)
 
 
 def _depth(generation: Generation) -> int:

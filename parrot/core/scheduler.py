@@ -262,6 +262,7 @@ class Scheduler:
     def _rank(self, generation: Generation) -> Rank:
         """Seconds on one axis: the moment up to which others may go first; within a program the longer way first."""
         objective, program, rules = generation.objective, generation.program.whole(), self._rules
+        program.reckon(self._seconds)  # more may have come below it since it became ready
         if not rules.ways and not rules.objectives:
             return (generation.order,)
         moment = program.arrived

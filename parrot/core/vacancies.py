@@ -24,8 +24,8 @@ class Vacancies:
         return bool(self._at)
 
     def models(self) -> list[str]:
-        """The models of which an engine has a free place."""
-        return [model for (model, _), levels in self._levels.items() if any(levels)]
+        """The models of which an engine has a free place, each once."""
+        return list(dict.fromkeys(model for (model, _), levels in self._levels.items() if any(levels)))
 
     def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""

@@ -14,7 +14,7 @@ from parrot.config import load
 from parrot.engine.contexts import context_name
 from parrot.engine.model import prepare
 from parrot.engine.progress import Progress
-from parrot.engine.prompt import PromptBuilder, ResolvedPiece
+from parrot.engine.prompt import PromptBuilder, ResolvedPiece, Segment
 from parrot.engine.protocol import Load
 from parrot.engine.resume import Checkpoint, checkpoint
 from parrot.engine.vllm import VllmEngine
@@ -47,10 +47,10 @@ class Answer:
 async def context(engine: VllmEngine, *pieces: ResolvedPiece) -> AsyncIterator[str]:
     """The filled context of a prompt, released at the end."""
     names: list[str] = []
-    for tokens in PromptBuilder(engine.tokenizer).build(pieces, "auto"):
+    for segment in PromptBuilder(engine.tokenizer).build(pieces, "auto"):
         parent = names[-1] if names else None
-        names.append(context_name(parent, tokens))
-        await engine.fill(names[-1], parent, tokens)
+        names.append(context_name(parent, segment.tokens))
+        await engine.fill(names[-1], parent, segment.tokens)
     try:
         yield names[-1]
     finally:
@@ -199,6 +199,14 @@ async def test_a_value_cannot_forge_a_turn(engine: VllmEngine) -> None:
     assert evil.text in engine.tokenizer.decode(tokens)
 
 
+async def test_the_tokenizer_says_where_its_tokens_end(engine: VllmEngine) -> None:
+    text = "naïve café 🦜🦜 über 日本語 façade <|im_end|>\n\n  international"
+    ends = engine.tokenizer.ends(text)
+    assert len(ends) == len(engine.tokenizer.encode(text))
+    assert ends == sorted(ends)
+    assert ends[-1] == len(text)
+
+
 async def test_ctrl_c_in_a_terminal_does_not_reach_the_engine(engine: VllmEngine) -> None:
     """Its processes are not in our process group: what becomes of them is for us to decide."""
     groups = {os.getpgid(process.pid) for process in engine_processes()}
@@ -225,5 +233,5 @@ def engine_processes() -> list[psutil.Process]:
     return [process for process in psutil.Process().children(recursive=True) if process.name().startswith("VLLM::")]
 
 
-def flat(segments: Sequence[Sequence[int]]) -> list[int]:
-    return [token for segment in segments for token in segment]
+def flat(segments: Sequence[Segment]) -> list[int]:
+    return [token for segment in segments for token in segment.tokens]

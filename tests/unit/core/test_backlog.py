@@ -312,6 +312,12 @@ def test_work_that_somebody_waits_for_runs_ahead_of_its_share(backlog: Backlog, 
     assert list(served(backlog, shares)) == ["chat"] * 5 + ["many"] * 5
 
 
+def test_within_a_tenant_ranks_alone_decide(backlog: Backlog, ranks: Ranks) -> None:
+    """Else work for which nobody waits would starve behind the chats of the same tenant."""
+    chat, many, later = (wait(backlog, ranks, rank, kind=kind) for rank, kind in ((2, Kind.TTFT), (1, Kind.THROUGHPUT), (3, Kind.LATENCY)))
+    assert list(taken(backlog)) == [many, chat, later]
+
+
 def test_but_not_for_ever(backlog: Backlog, shares: Shares, ranks: Ranks) -> None:
     """Its lead is bounded: one tenant cannot starve the others by saying that somebody waits for all that it does."""
     for rank in range(300):

@@ -188,6 +188,20 @@ def test_the_way_of_a_program_is_the_longest_of_what_can_run() -> None:
     assert (program.way, program.active) == (7, 2)
 
 
+def test_the_way_is_reckoned_anew_when_more_comes_below_it() -> None:
+    program = Program("t")
+    first = step(program, 1)
+    program.reckon(seconds)
+    program.begin(first)
+    last = step(program, 5, [first])
+    program.reckon(seconds)
+    assert program.way == 6
+    end(program, last)
+    step(program, 2, [first])
+    program.reckon(seconds)
+    assert program.way == 3
+
+
 def test_what_comes_back_from_an_engine_does_not_begin_twice() -> None:
     program = Program("t")
     generation = step(program)

@@ -1,0 +1,267 @@
+"""The books of one engine: what it was given, until it is done."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parrot.core.graph import Generation
+from parrot.core.learning import Speed
+from parrot.core.load import PATIENT, REMEMBERED, SEQUENCE, Load, context_of, weight_of
+from parrot.core.objectives import Kind
+from parrot.core.programs import Program
+from parrot.wire.to_core import Usage
+from tests.unit.core.making import make_engine, make_generation
+
+NOW = 1_700_000_000.0
+
+
+class Books:
+    """The load of an engine, with the time."""
+
+    def __init__(self, running: int = 100, kv: int = 10_000) -> None:
+        self.engine = make_engine(running=running, kv=kv)
+        self.load = Load(self.engine, Speed())
+        self.now = NOW
+
+    def give(self, generation: Generation, held: float = 0) -> None:
+        self.engine.holds[generation.variable] = generation
+        self.load.give(generation, held, self.now)
+
+    def take(self, generation: Generation, usage: Usage | None = None) -> None:
+        del self.engine.holds[generation.variable]
+        self.load.take(generation, usage, self.now)
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+def done(generation: Generation, seconds: float = 2.0, first: float = 0.5) -> Usage:
+    return Usage(
+        tokens_in=generation.tokens_in,
+        tokens_out=int(generation.tokens_out),
+        first_token_seconds=first,
+        seconds=seconds,
+        running=2.0,
+    )
+
+
+def test_of_a_prompt_only_what_is_not_held_is_computed_and_takes_room(books: Books) -> None:
+    generation = make_generation(tokens_in=1_000, tokens_out=50)
+    charge = books.load.give(generation, 900, NOW)
+    assert (charge.computed, charge.tokens_out, books.load.tokens) == (100, 50, 150)
+    assert books.load.filled == pytest.approx(NOW + books.load.speed.prefill(100))
+
+
+def test_all_of_the_context_is_attended_to_whether_it_was_held_or_not(books: Books) -> None:
+    generation = make_generation(tokens_in=1_000, tokens_out=50)
+    books.give(generation, 900)
+    assert books.load.context == context_of(generation) == 1_000 + 25 + SEQUENCE
+
+
+def test_more_than_the_prompt_may_be_held(books: Books) -> None:
+    books.give(make_generation(tokens_in=100, tokens_out=50), 130)
+    assert books.load.tokens == 50
+    assert books.load.filled == NOW
+
+
+def test_prompts_are_computed_one_after_the_other(books: Books) -> None:
+    for _ in range(3):
+        books.give(make_generation(tokens_in=1_000))
+    assert books.load.filled == pytest.approx(NOW + books.load.speed.prefill(3_000))
+
+
+def test_an_engine_is_as_full_as_its_batch_or_its_cache(books: Books) -> None:
+    books.give(make_generation(tokens_in=4_000, tokens_out=1_000))
+    assert books.load.fullness == 0.5
+    for _ in range(80):
+        books.give(make_generation(tokens_in=1, tokens_out=1))
+    assert books.load.fullness == 0.81
+
+
+def test_when_one_is_done_the_prompts_before_it_have_been_computed(books: Books) -> None:
+    first, second, third = (make_generation(tokens_in=1_000, tokens_out=10) for _ in range(3))
+    for generation in (first, second, third):
+        books.give(generation)
+    books.now += 0.1  # it is faster than it was believed to be
+    books.take(second, done(second, seconds=0.1, first=0.05))
+    assert books.load.filled == pytest.approx(books.now + books.load.speed.prefill(1_000))
+
+
+def test_nothing_is_left_to_be_computed_when_nothing_is_left(books: Books) -> None:
+    generation = make_generation(tokens_in=5_000)
+    books.give(generation)
+    books.take(generation)
+    assert books.load.filled == books.now
+
+
+def test_what_counts_is_what_it_was_when_it_was_given(books: Books) -> None:
+    """A change of objective or of estimates while it runs does not upset the books."""
+    generation = make_generation(kind=Kind.LATENCY, tokens_in=100)
+    books.give(generation)
+    assert (books.load.sensitive, books.load.sensitive_context) == (1, context_of(generation))
+    generation.objective = generation.objective._replace(kind=Kind.THROUGHPUT)
+    generation.tokens_in = 7_777
+    books.take(generation)
+    assert (books.load.sensitive, books.load.sensitive_context, books.load.tokens, books.load.weight) == (0, 0, 0, 0)
+
+
+def test_a_second_of_delay_counts_whole_for_each_that_is_sensitive_and_once_for_a_group() -> None:
+    program = Program("t")
+    members = [make_generation(kind=Kind.GROUP, program=program) for _ in range(10)]
+    for member in members:
+        program.begin(member)
+    assert sum(map(weight_of, members)) == pytest.approx(1.0)
+    assert weight_of(make_generation(kind=Kind.TTFT)) == 1.0
+    assert weight_of(make_generation(kind=Kind.THROUGHPUT)) == PATIENT
+
+
+def test_what_remains_is_the_time_until_the_end_on_average(books: Books) -> None:
+    assert books.load.remaining(NOW) == 0
+    generation = make_generation(kind=Kind.LATENCY, tokens_in=1_000, tokens_out=100)
+    books.give(generation)
+    speed = books.load.speed
+    expected = speed.prefill(1_000) + 100 * speed.step(context_of(generation))
+    assert books.load.remaining(NOW) == pytest.approx(expected, rel=1e-6)
+    assert books.load.remaining(NOW + 1) == pytest.approx(expected - 1, rel=1e-6)
+
+
+def test_what_is_late_takes_as_long_again_as_it_is_late(books: Books) -> None:
+    """Else everybody would wait for an engine that should be done at any moment and never is."""
+    books.give(make_generation(tokens_in=1_000, tokens_out=100))
+    expected = books.load.remaining(NOW)
+    assert books.load.remaining(NOW + expected + 50) == pytest.approx(50, rel=1e-6)
+
+
+def test_what_remains_is_exact_after_very_many(books: Books) -> None:
+    """Sums of moments since the epoch would lose the fractions of seconds."""
+    stays = make_generation(kind=Kind.THROUGHPUT, tokens_in=100, tokens_out=1e6)
+    books.give(stays)
+    expected = books.load.remaining(NOW)
+    for _ in range(3_000):
+        generation = make_generation(kind=Kind.LATENCY, tokens_in=10, tokens_out=3)
+        books.give(generation)
+        books.take(generation)
+    assert books.load.remaining(NOW) == pytest.approx(expected, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_nothing_is_left_in_the_books_when_all_is_taken(data: st.DataObject) -> None:
+    books, held = Books(), list[Generation]()
+    for _ in range(data.draw(st.integers(1, 30))):
+        books.now += data.draw(st.sampled_from([0.0, 0.01, 3.0]))
+        if bool(held) and data.draw(st.booleans()):
+            generation = held.pop(data.draw(st.integers(0, len(held) - 1)))
+            books.take(generation, done(generation) if data.draw(st.booleans()) else None)
+        else:
+            kind = data.draw(st.sampled_from(Kind))
+            generation = make_generation(kind=kind, tokens_in=data.draw(st.integers(1, 5_000)), tokens_out=data.draw(st.floats(1, 500)))
+            books.give(generation, data.draw(st.floats(0, 5_000)))
+            held.append(generation)
+        load = books.load
+        assert load.running == len(held)
+        assert load.tokens >= 0
+        assert load.context == pytest.approx(sum(map(context_of, held)))
+        assert load.sensitive == sum(generation.objective.sensitive for generation in held)
+        assert load.filled >= NOW
+        assert load.remaining(books.now) >= 0
+    for generation in held:
+        books.take(generation)
+    load = books.load
+    assert (load.tokens, load.context, load.sensitive, load.sensitive_context, load.weight, load.fullness) == (0, 0, 0, 0, 0, 0)
+    assert load.filled <= books.now
+    assert load.remaining(books.now) == 0
+
+
+# What is learned of its speed -------------------------------------------------------------------
+
+
+class Learned(Speed):
+    """Notes what it is told."""
+
+    __slots__ = ("prefills", "steps")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prefills: list[tuple[int, float]] = []
+        self.steps: list[tuple[float, float, int, float]] = []
+
+    def learn_prefill(self, tokens: int, seconds: float) -> None:
+        self.prefills.append((tokens, seconds))
+
+    def learn_step(self, context: float, seconds: float, steps: int, computed: float) -> None:
+        self.steps.append((context, seconds, steps, computed))
+
+
+@pytest.fixture
+def learned(books: Books) -> Learned:
+    learned = books.load.speed = Learned()
+    return learned
+
+
+def test_the_time_of_a_prompt_counts_only_if_it_waited_for_no_other(books: Books, learned: Learned) -> None:
+    first, second = make_generation(tokens_in=1_000), make_generation(tokens_in=500)
+    books.give(first)
+    books.give(second)
+    books.now += 3
+    for generation in (second, first):
+        books.take(generation, done(generation))
+    assert learned.prefills == [(1_000, 0.5)]
+
+
+def test_a_step_is_learned_with_the_context_of_the_batch_and_the_prompts_that_came_between(books: Books, learned: Learned) -> None:
+    first, second = make_generation(tokens_in=1_000, tokens_out=11), make_generation(tokens_in=3_000, tokens_out=11)
+    books.give(first)
+    books.now += 1  # it has its first token after half a second
+    books.give(second)
+    books.now += 1.5
+    books.take(first, done(first, seconds=2.5, first=0.5))
+    ((context, seconds, steps, computed),) = learned.steps
+    assert context == pytest.approx(2.0 * (context_of(first) + context_of(second)) / 2)
+    assert (seconds, steps, computed) == (2.0, 10, 3_000)
+
+
+def test_an_output_of_one_token_says_nothing_of_steps(books: Books, learned: Learned) -> None:
+    generation = make_generation(tokens_out=1)
+    books.give(generation)
+    books.take(generation, done(generation))
+    assert learned.steps == []
+
+
+def test_what_was_not_done_here_says_nothing(books: Books, learned: Learned) -> None:
+    generation = make_generation()
+    books.give(generation)
+    books.take(generation, None)
+    assert (learned.steps, learned.prefills) == ([], [])
+
+
+def test_an_engine_that_was_not_measured_says_nothing_of_steps(books: Books, learned: Learned) -> None:
+    generation = make_generation()
+    books.give(generation)
+    books.take(generation, done(generation).model_copy(update={"running": 0.0}))
+    assert learned.steps == []
+
+
+def test_prompts_that_were_computed_sooner_than_expected_are_remembered_at_that_time(books: Books, learned: Learned) -> None:
+    slow = make_generation(tokens_in=8_000, tokens_out=2)  # two seconds are expected
+    books.give(slow)
+    books.now += 0.2
+    books.take(slow, done(slow, seconds=0.2, first=0.2))
+    next_one = make_generation(tokens_in=400, tokens_out=11)
+    books.give(next_one)
+    books.now += 1.2
+    books.take(next_one, done(next_one, seconds=1.2, first=0.2))
+    assert learned.steps[-1][3] == 0  # not the one that was done before it began
+
+
+def test_only_the_last_prompts_are_remembered(books: Books) -> None:
+    for _ in range(10 * REMEMBERED):
+        generation = make_generation()
+        books.give(generation)
+        books.take(generation, done(generation))
+    assert len(books.load._times) == len(books.load._totals) <= 2 * REMEMBERED
+    assert books.load._times == sorted(books.load._times)
