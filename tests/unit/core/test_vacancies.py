@@ -71,7 +71,8 @@ def test_a_full_engine_is_not_there_until_something_leaves_it() -> None:
 
 def test_an_idle_engine_comes_before_one_that_has_ever_so_little() -> None:
     engines = Engines(make_engine("e1", running=10 * LEVELS), make_engine("e2", running=10 * LEVELS))
-    engines.give("e1", 1)
+    engines.give("e1")
+    engines.take("e2", *engines.give("e2"))
     assert engines.emptiest() == ["e2", "e1"]
 
 
