@@ -247,14 +247,15 @@ def test_an_engine_that_was_not_measured_says_nothing_of_steps(books: Books, lea
 
 
 def test_prompts_that_were_computed_sooner_than_expected_are_remembered_at_that_time(books: Books, learned: Learned) -> None:
-    slow = make_generation(tokens_in=8_000, tokens_out=2)  # two seconds are expected
-    books.give(slow)
-    books.now += 0.2
-    books.take(slow, done(slow, seconds=0.2, first=0.2))
-    next_one = make_generation(tokens_in=400, tokens_out=11)
-    books.give(next_one)
-    books.now += 1.2
-    books.take(next_one, done(next_one, seconds=1.2, first=0.2))
+    early, slow = make_generation(tokens_in=40, tokens_out=2), make_generation(tokens_in=8_000, tokens_out=2)
+    for generation in (early, slow):  # two seconds are expected of the second one
+        books.give(generation)
+        books.now += 0.1
+        books.take(generation, done(generation, seconds=0.1, first=0.1))
+    last = make_generation(tokens_in=400, tokens_out=11)
+    books.give(last)
+    books.now += 3.0
+    books.take(last, done(last, seconds=3.0, first=1.0))
     assert learned.steps[-1][3] == 0  # not the one that was done before it began
 
 

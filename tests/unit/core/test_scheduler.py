@@ -503,15 +503,16 @@ def test_deadlines_go_by_slack_and_not_by_their_moment(single: Stage) -> None:
     assert rest(single)[0] == "b0"
 
 
-def test_a_deadline_that_is_far_away_leaves_chats_alone(single: Stage) -> None:
+def test_what_must_end_in_time_takes_its_turn_beside_chats_until_it_is_due_soon(single: Stage) -> None:
     single.tell(ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
     single.now += 1
-    single.tell(ask("chat"), want("chat"))
-    assert rest(single) == ["later", "chat"]  # both are waited for: first come, first served
-    other = Stage(up("e1", running=1))
-    other.tell(ask("busy"))
-    other.tell(ask("many"), ask("chat"), want("chat"), ask("soon"), want("soon", Criterion.DEADLINE, other.now + 1))
-    assert rest(other) == ["soon", "chat", "many"]
+    single.tell(ask("chat"), want("chat"), ask("soon"), want("soon", Criterion.DEADLINE, single.now + 0.5))
+    assert rest(single) == ["soon", "later", "chat"]
+
+
+def test_what_must_end_in_time_goes_before_what_nobody_waits_for(single: Stage) -> None:
+    single.tell(ask("many"), ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
+    assert rest(single) == ["later", "many"]
 
 
 def test_programs_with_the_shorter_way_go_first(single: Stage) -> None:
@@ -806,6 +807,13 @@ def test_a_successor_sends_no_priority_that_the_engine_knows_and_every_new_one()
     assert cell.jobs == []
     cell.tell(want("a", THROUGHPUT))
     assert [order for _, _, order in cell.jobs] == [Reorder(variable="a.x", attempt=1, priority=5)]
+
+
+def test_a_successor_knows_with_which_priority_engines_were_given_what_they_hold() -> None:
+    cell = taken_over([ask("a")])
+    cell.jobs.clear()
+    cell.tell(want("a"))
+    assert [order for _, _, order in cell.jobs] == [Reorder(variable="a.x", attempt=1, priority=0)]
 
 
 def test_a_successor_goes_on_in_the_same_order() -> None:
