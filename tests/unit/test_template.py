@@ -12,6 +12,7 @@ from parrot.errors import DefinitionError
 from parrot.template import Segment, check, parse, slots, trim
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
+names.validate()  # imports what hypothesis needs for it now: CPython 3.11 may fail to compile deep in a test's stack
 plain = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 

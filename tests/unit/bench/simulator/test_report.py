@@ -10,7 +10,6 @@ from rich.console import Console
 
 from bench.simulator.app import Story, Stream
 from bench.simulator.metrics import figures, jain
-from bench.simulator.plot import plot
 from bench.simulator.report import Row, summarize, table, to_json
 from bench.simulator.run import Outcome
 
@@ -77,10 +76,3 @@ def test_the_table_shows_every_policy_and_the_json_every_row(tmp_path: Path) -> 
     assert dict(zip(said["columns"], said["rows"][0], strict=True)) == ROWS[0]._asdict()
     assert len(said["summary"]) == 12
     assert "ours" in said["about"]["policies"]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_the_picture_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    plot(summarize(ROWS), 0.8, "a profile", tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 1000
