@@ -136,7 +136,7 @@ def measure(calls: int, engines: int) -> Row:
     kb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / sent
     gc.freeze()
     costs, sequence = [], dict.fromkeys((up.engine for up in ups), 0)
-    for turn in range(MEASURED // ENDED_AT_ONCE):
+    for turn in range(min(MEASURED, calls // 2) // ENDED_AT_ONCE):
         now += 0.2
         done: list[GenerationDone | EngineHolds] = []
         for engine, job in running[:ENDED_AT_ONCE]:
