@@ -82,7 +82,7 @@ def core(real_redis: Redis) -> Core:
 async def test_it_generates_and_says_over_celery_what_it_does(core: Core, redis_url: str, tmp_path: Path) -> None:
     with worker(redis_url, tmp_path / "worker.log"):
         await core.until_up()
-        done, long = await core.place(), await core.place(length=3000)
+        done, long = await core.place(), await core.place(length=3900)
         await core.until_state(done, "ready")
         await core.until_state(long, "generating")
         load, running, queues = await asyncio.gather(
