@@ -140,5 +140,5 @@ def explain(generation: Generation, best: Cost, second: Cost | None) -> str:
         return f"{said}; no other engine has room for it"
     other = f"next best {second.load.engine.about.name}: {second.own:.2f} s, holds {second.held:,}, runs {len(second.load.engine.holds)}"
     if second.own < best.own:
-        other += ", but there it would delay others more"
+        other += ", but there it would cost more in all: others delayed, prompts computed anew"
     return f"{said}; {other}"
