@@ -11,7 +11,8 @@ from parrot.app.line import Line
 from parrot.app.pauses import pauses
 from parrot.app.variable import Variable
 from parrot.broker.connection import connect, in_sentences
-from parrot.broker.directory import Directory, SessionEntry, VariableHead
+from parrot.broker.directory import Directory
+from parrot.broker.entries import SessionEntry, VariableHead
 from parrot.errors import SessionError, VariableError
 from parrot.wire.keys import Keys
 from parrot.wire.states import VariableState

@@ -9,7 +9,8 @@ from parrot.app.constants import ConstantStore
 from parrot.app.news import News
 from parrot.app.outbox import Outbox, Parcel, Receipt
 from parrot.broker.connection import connect, in_sentences
-from parrot.broker.directory import Directory, VariableHead
+from parrot.broker.directory import Directory
+from parrot.broker.entries import VariableHead
 from parrot.broker.streams import START, Entry, StreamReader
 from parrot.broker.submission import Submission
 from parrot.broker.texts import Texts

@@ -7,7 +7,7 @@ from functools import partial
 
 from parrot.app.finding import list_sessions
 from parrot.app.portal import open_portal
-from parrot.broker.directory import SessionEntry
+from parrot.broker.entries import SessionEntry
 from parrot.config import load
 from parrot.wire.keys import Keys
 

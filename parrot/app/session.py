@@ -19,7 +19,7 @@ from parrot.app.ids import fresh
 from parrot.app.line import Line
 from parrot.app.outbox import Receipt
 from parrot.app.variable import Variable
-from parrot.broker.directory import SessionEntry
+from parrot.broker.entries import SessionEntry
 from parrot.config import load
 from parrot.errors import BrokerUnavailable, CallError, SessionError
 from parrot.wire.codec import Message, encode

@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from parrot.broker.connection import connect, in_sentences
-from parrot.broker.directory import Directory, EngineEntry, Program, VariableEntry
+from parrot.broker.directory import Directory
+from parrot.broker.entries import EngineEntry, Program, VariableEntry
 from parrot.broker.ping import ping
 from parrot.cli import signals
 from parrot.cli.hints import parrot_line, redis_line

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from parrot.broker.directory import Directory, Program, VariableEntry
+from parrot.broker.directory import Directory
+from parrot.broker.entries import Program, VariableEntry
 from parrot.cli.words import coloured
 from parrot.errors import SessionError
 from parrot.wire.states import ENDED, CallState, SessionState, VariableState

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from parrot.broker.directory import Directory, EngineEntry, SessionEntry
+from parrot.broker.directory import Directory
+from parrot.broker.entries import EngineEntry, SessionEntry
 from parrot.cli.asking import ask
 from parrot.cli.options import AsJson, RedisUrl
 from parrot.cli.show import console

@@ -10,7 +10,8 @@ import orjson
 import typer
 from rich.console import Console
 
-from parrot.broker.directory import CallRecord, Directory, Program
+from parrot.broker.directory import Directory
+from parrot.broker.entries import CallRecord, Program
 from parrot.cli.asking import ask
 from parrot.cli.options import AsJson, RedisUrl
 from parrot.cli.story import lines

@@ -17,8 +17,9 @@ from typing import Any, Never, TypeVar
 from rich.console import Console
 
 from parrot.broker.connection import connect, in_sentences
-from parrot.broker.directory import Directory, EngineEntry
+from parrot.broker.directory import Directory
 from parrot.broker.embedded import EmbeddedServer
+from parrot.broker.entries import EngineEntry
 from parrot.cli.steps import Steps
 from parrot.cli.supervisor import Child, Spec
 from parrot.cli.worker_log import phase

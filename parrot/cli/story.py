@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.markup import escape
 
-from parrot.broker.directory import CallEntry, CallRecord, DecisionEntry, VariableEntry
+from parrot.broker.entries import CallEntry, CallRecord, DecisionEntry, VariableEntry
 from parrot.cli.timeline import Step, Timeline
 from parrot.cli.words import COLOURS, coloured, duration
 from parrot.wire.states import CallState

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from parrot.broker.directory import CallEntry, CallRecord, VariableEntry
+from parrot.broker.entries import CallEntry, CallRecord, VariableEntry
 from parrot.cli.words import duration
 from parrot.wire.states import ENDED, VariableState
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.markup import escape
 from rich.tree import Tree
 
-from parrot.broker.directory import ArgumentEntry, CallEntry, Program, SessionEntry, VariableEntry
+from parrot.broker.entries import ArgumentEntry, CallEntry, Program, SessionEntry, VariableEntry
 from parrot.cli.words import age, coloured, preview
 from parrot.wire.states import VariableState
 

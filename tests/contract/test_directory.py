@@ -3,7 +3,8 @@
 import pytest
 from redis.asyncio import Redis
 
-from parrot.broker.directory import ArgumentEntry, DecisionEntry, Directory
+from parrot.broker.directory import Directory
+from parrot.broker.entries import ArgumentEntry, DecisionEntry
 from parrot.errors import SessionError
 from parrot.template import Segment
 from parrot.wire.keys import Keys

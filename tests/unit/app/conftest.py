@@ -11,7 +11,7 @@ import pytest
 import parrot as P
 from parrot.app.line import Line
 from parrot.app.outbox import Receipt
-from parrot.broker.directory import SessionEntry, VariableHead
+from parrot.broker.entries import SessionEntry, VariableHead
 from parrot.broker.tokens import Part
 from parrot.broker.variables import Outcome
 from parrot.errors import ParrotError

@@ -13,7 +13,7 @@ import pytest
 import parrot as P
 from parrot.app.ids import given
 from parrot.app.session import current
-from parrot.broker.directory import SessionEntry, VariableHead
+from parrot.broker.entries import SessionEntry, VariableHead
 from parrot.wire.codec import MAX_TEXT_BYTES
 from parrot.wire.to_core import CancelSession, CancelVariable, CloseSession, DeclareVariable, OpenSession
 

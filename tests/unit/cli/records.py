@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from parrot.broker.directory import ArgumentEntry, CallEntry, CallRecord, DecisionEntry, VariableEntry
+from parrot.broker.entries import ArgumentEntry, CallEntry, CallRecord, DecisionEntry, VariableEntry
 
 NOW = datetime(2026, 1, 1, 12, 0, 10, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from parrot.broker.directory import CallRecord, DecisionEntry
+from parrot.broker.entries import CallRecord, DecisionEntry
 from parrot.cli.story import lines
 from parrot.cli.timeline import timelines
 

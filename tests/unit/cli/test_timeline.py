@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parrot.broker.directory import CallRecord
+from parrot.broker.entries import CallRecord
 from parrot.cli.timeline import Timeline, timelines
 
 from .records import NOW, at, call, ready, record, variable

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from parrot.broker.directory import ArgumentEntry, CallEntry, DecisionEntry, Program, SessionEntry, VariableEntry
+from parrot.broker.entries import ArgumentEntry, CallEntry, DecisionEntry, Program, SessionEntry, VariableEntry
 from parrot.cli.live import table
 from parrot.cli.tree import tree
 from parrot.cli.words import age, duration
