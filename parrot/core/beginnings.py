@@ -55,9 +55,9 @@ class Beginnings(NamedTuple):
     ends: array[int]
     prompt_tokens: int
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> tuple[Mark, ...]:
         """The same for an engine."""
-        return [Mark(end >> _CHARACTERS, end & ((1 << _CHARACTERS) - 1), name) for end, name in zip(self.ends, self.names, strict=True)]
+        return tuple(Mark(end >> _CHARACTERS, end & ((1 << _CHARACTERS) - 1), name) for end, name in zip(self.ends, self.names, strict=True))
 
 
 def stretch_of(text: str) -> Stretch:

@@ -79,6 +79,21 @@ class Fleet:
         self.policy.gone(engine)
         return held
 
+    def clear(self, now: float) -> list[Generation]:
+        """What is to be taken from engines that suspects shall have for themselves.
+
+        To let an engine run dry takes as long as its longest generation; elsewhere, what it held goes on from its last checkpoint. No more
+        than every other engine of a model is cleared, but one if there is only one.
+        """
+        found: list[Generation] = []
+        for model in {engine.about.model for engine in self.engines.values()} if self._suspects else ():
+            alike = [engine for engine in self.engines.values() if engine.about.model == model and not engine.draining]
+            heard = [engine for engine in alike if engine.free and engine.heard >= now]
+            apart = sum(not engine.free for engine in alike)
+            if self._suspects.serves(model) and heard and all(engine.holds for engine in alike) and 2 * apart < len(alike):
+                found += min(heard, key=lambda engine: len(engine.holds)).holds.values()
+        return found
+
     def assign(self, now: float) -> Iterator[Decision]:
         """Decide who takes what, until nothing more is to be sent for now; each decision is carried out before the next."""
         reserved = yield from self._assign_suspects(now)

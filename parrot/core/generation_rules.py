@@ -23,6 +23,7 @@ MAX_ERRORS = 3  # times that engines may report a failure of one generation befo
 def assign(cell: Cell) -> None:
     """Give what waits to engines with room, and say of what became ready in this batch and found none that it waits."""
     _refresh_objectives(cell)
+    _clear_for_suspects(cell)
     for decision in cell.fleet.assign(cell.now):
         _send(cell, decision)
     _note_queued(cell)
@@ -111,6 +112,16 @@ def _refresh_objectives(cell: Cell) -> None:
             generation.priority = STRICTNESS[generation.objective.kind]
             order = Reorder(variable=generation.variable, attempt=generation.attempt, priority=generation.priority)
             cell.batch.order(generation.engine, order)
+
+
+def _clear_for_suspects(cell: Cell) -> None:
+    """Take innocents from engines on which suspects are to run alone; they go on elsewhere, or after them."""
+    moved = cell.fleet.clear(cell.now)
+    for generation in moved:
+        engine = cell.fleet.take(generation, cell.now)
+        cell.batch.order(engine, Cancel(variable=generation.variable, attempt=generation.attempt))
+        generation.again = "again, since a call that engines may have died of is tried alone where this one ran"
+    cell.queue(moved)
 
 
 def job_of(generation: Generation, salt: str) -> Job:

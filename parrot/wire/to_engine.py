@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from parrot.sampling import SamplingConfig
 from parrot.wire.codec import Door, Message
@@ -63,7 +63,7 @@ class Job(Message):
     sampling: SamplingConfig = SamplingConfig()
     chat: Chat = "auto"
     priority: int = 0
-    marks: list[Mark] = Field(default_factory=list)
+    marks: tuple[Mark, ...] = ()  # no factory: `model_construct` would inspect it anew for each job
     salt: Label = ""
 
     @field_validator("prompt")

@@ -6,6 +6,7 @@ import pytest
 
 from parrot.core.engine_rules import MAX_DEATHS
 from parrot.wire.to_core import EngineBeat, EngineDown
+from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
 
 
@@ -65,6 +66,49 @@ def test_suspects_are_not_starved_by_others(cell: Cell) -> None:
     die(cell, "e2")
     cell.tell(engine_up("busy"), *(call(f"n{i}", "A: {{x}}") for i in range(8)))
     assert cell.variable("c0.x")["engine"] == "busy"
+
+
+def busy_cell_with_a_suspect(cell: Cell, *engines: str) -> None:
+    """Two engines have died of c0; those that are left, and were busy, have just been heard."""
+    cell.tell(call("c0", "A: {{x}}"))
+    die(cell, "e1")
+    cell.tell(engine_up("e2"))
+    cell.tell(*(engine_up(engine) for engine in engines), *(call(f"n{i}", "A: {{x}}") for i in range(6)))
+    cell.jobs.clear()
+    die(cell, "e2")
+
+
+def held(cell: Cell, engine: str) -> set[str]:
+    return {generation.call.id for generation in cell.machine.fleet.engines[engine].holds.values()}
+
+
+def test_an_engine_is_cleared_for_a_suspect_and_what_it_held_goes_on_elsewhere(cell: Cell) -> None:
+    busy_cell_with_a_suspect(cell, "a", "b")
+    alone = cell.variable("c0.x")["engine"]
+    assert held(cell, alone) == {"c0"}
+    assert held(cell, "b" if alone == "a" else "a") == {f"n{i}" for i in range(6)}
+    moved = {order.variable for engine, _, order in cell.jobs if engine == alone and isinstance(order, Cancel)}
+    assert moved
+    assert all("tried alone" in cell.variable(name)["why"] and "deaths" not in cell.variable(name) for name in moved)
+
+
+def test_a_lone_engine_is_cleared_too_and_the_others_go_on_after_the_suspect(cell: Cell) -> None:
+    busy_cell_with_a_suspect(cell, "a")
+    assert held(cell, "a") == {"c0"}
+    (job,) = [job for job in cell.take_jobs() if job.call == "c0"]
+    cell.tell(cell.publish(job, "a"))
+    assert held(cell, "a") == {f"n{i}" for i in range(6)}
+
+
+def test_no_more_than_every_other_engine_is_cleared_for_suspects(cell: Cell) -> None:
+    cell.tell(*(call(f"c{i}", "A: {{x}}") for i in range(4)))
+    die(cell, "e1")
+    cell.tell(engine_up("e2"))
+    cell.tell(*(engine_up(engine) for engine in "abcd"), *(call(f"n{i}", "A: {{x}}") for i in range(16)))
+    die(cell, "e2")
+    for _ in range(4):
+        cell.tell(*(EngineBeat(engine=engine) for engine in "abcd"))
+    assert sum(held(cell, engine) < {f"c{i}" for i in range(4)} for engine in "abcd") == 2
 
 
 def test_an_engine_for_which_a_suspect_waits_takes_nothing_more(cell: Cell) -> None:
