@@ -15,7 +15,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from bench.simulator.workloads import WORKLOADS
 CAPACITIES = Path(__file__).parent / "results" / "capacities.json"
 CALIBRATED_WITH = 3000  # calls in a run that finds a capacity
 FEWEST = 40  # programs of a run
-TENANTS_TIMES = 6  # so many more programs where only a part of them is served
+OVERLOADED_TIMES = 6  # so many more programs where only a part of them is served
 
 
 class Spec(NamedTuple):
@@ -64,15 +64,14 @@ def run(spec: Spec) -> list[Row]:
         seed=spec.seed,
         lost=contestant.lost,
         deaths=contestant.deaths,
-        reorder=contestant.own,
     )
     found = figures(Run(setting, contestant.make).go())
     return [Row(spec.workload, workload.overload or spec.load, spec.policy, spec.seed, metric, value) for metric, value in found.items()]
 
 
 def programs_of(workload: Workload, calls: int) -> int:
-    """How many programs make about so many calls."""
-    return round(max(FEWEST, calls / workload.size) * (TENANTS_TIMES if workload.overload else 1))
+    """How many programs make about so many calls; more where only a part of them is served."""
+    return round(max(FEWEST, calls / workload.size) * (OVERLOADED_TIMES if workload.overload else 1))
 
 
 def specs(options: argparse.Namespace, capacities: dict[str, float]) -> Iterator[Spec]:
@@ -92,7 +91,8 @@ def find_capacities(options: argparse.Namespace, console: Console) -> dict[str, 
     with console.status("") as status:
         for name in options.workload:
             workload = WORKLOADS[name]
-            setting = Setting(workload, PROFILES[options.profile], options.engines, programs_of(workload, CALIBRATED_WITH))
+            programs = programs_of(replace(workload, overload=0.0), CALIBRATED_WITH)
+            setting = Setting(workload, PROFILES[options.profile], options.engines, programs)
 
             def told(what: str, name: str = name) -> None:
                 status.update(f"how much of {name} the strong baseline carries: {what}")

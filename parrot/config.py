@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, YamlConfigSettingsSource
 
 from parrot.errors import ConfigurationError
 
 PACKAGED_MODEL = "smollm2-135m-instruct"
+
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -45,6 +47,7 @@ class Settings(BaseSettings):
         max_tenant_active: calls under way of one tenant.
         max_session_calls: calls of one session.
         max_depth: generations one after the other.
+        tenant_weights: of tenants that shall get more or less than others, who have 1: {"paid": 3} gives `paid` three times their share.
         isolate_tenants: engines use nothing that they have cached of one tenant's prompts for another's.
         drain_seconds: how long a stopping worker lets generations finish before it hands them back.
     """
@@ -77,6 +80,7 @@ class Settings(BaseSettings):
     max_tenant_active: int = Field(default=50_000, ge=1)
     max_session_calls: int = Field(default=50_000, ge=1)
     max_depth: int = Field(default=10_000, ge=1)
+    tenant_weights: dict[str, Weight] = Field(default_factory=dict)
     isolate_tenants: bool = False
     drain_seconds: float = Field(default=20.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -111,11 +115,14 @@ def load(**arguments: object) -> Settings:
     """Read the settings; arguments that are not None win over environment and file.
 
     Raises:
-        ConfigurationError: a setting is unknown or out of range.
+        ConfigurationError: a setting is unknown, cannot be read or is out of range.
     """
     try:
         return Settings(**{name: value for name, value in arguments.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"The setting {name} (PARROT_{name.upper()}) is wrong: {first['msg']}.") from None
+        name, *within = map(str, first["loc"])
+        of = "".join(f" of {part!r}" for part in within)
+        raise ConfigurationError(f"The setting {name} (PARROT_{name.upper()}){of} is wrong: {first['msg']}.") from None
+    except SettingsError:  # only what is no JSON
+        raise ConfigurationError('The setting tenant_weights (PARROT_TENANT_WEIGHTS) is no JSON; write it like {"paid": 3}.') from None

@@ -27,7 +27,7 @@ class Core:
 
     Args:
         clock: whose time it lives in.
-        policy: of the first leader. Its successors have ServeCore's own, so only what has that by itself may die.
+        make_policy: makes the policy of each leader.
         dispatch: takes its orders, by engine.
         lasting: keep what Redis would keep, so that it can die and come back.
 
@@ -36,12 +36,15 @@ class Core:
         leaders: how many have led.
     """
 
-    def __init__(self, clock: Clock, policy: Policy, dispatch: Callable[[str, Order], None], *, lasting: bool = False) -> None:
+    def __init__(
+        self, clock: Clock, make_policy: Callable[[], Policy], dispatch: Callable[[str, Order], None], *, lasting: bool = False
+    ) -> None:
         self._clock = clock
+        self._make_policy = make_policy
         self._dispatch = dispatch
         self._keys = Keys("simulated")
         self.ledger = MemoryLedger(self._keys) if lasting else None
-        self._policies = [Stopwatch(policy)]
+        self._policies = [Stopwatch(make_policy())]
         self.machine: Machine | None = Machine(self._keys, LIMITS, now=clock.now, policy=self._policies[-1])
         self._inbox: list[Any] = []
         self._batches = 0
@@ -70,9 +73,8 @@ class Core:
     def _take_over(self) -> None:
         assert self.ledger is not None, "only a lasting core can come back"
         lead, found = Lead(self.leaders + 1, {}, self._batches), self.ledger.load()
-        self.machine, unsent = rebuild(self._keys, LIMITS, lead, found, self._clock.now)
-        self.machine.fleet.policy = Stopwatch(self.machine.fleet.policy)
-        self._policies.append(self.machine.fleet.policy)
+        self._policies.append(Stopwatch(self._make_policy()))
+        self.machine, unsent = rebuild(self._keys, LIMITS, lead, found, self._clock.now, self._policies[-1])
         self._send(unsent)
         self._wake()
 

@@ -43,7 +43,10 @@ class MemoryLedger:
                 self._sets.get(key, {}).pop(rest[0], None)
             elif name == "DEL":
                 self._hashes.pop(key, None)
-            elif name not in ("XADD", "EXPIRE", "HDEL", "bury"):  # nobody reads news or figures here
+            elif name == "HDEL":
+                for field in rest:
+                    self._hashes.get(key, {}).pop(field, None)
+            elif name not in ("XADD", "EXPIRE", "bury"):  # nobody reads news here
                 raise ValueError(f"The virtual ledger does not know the operation {name}; add it to {__name__}.")
 
     def publish(self, variable: str) -> None:
@@ -62,6 +65,7 @@ class MemoryLedger:
             active={name: hashes[keys.call(name)] for name in self._sets.get(keys.active, ())},
             variable={name: hashes[keys.variable(name)] for names in variables.values() for name in names},
             engines={name: hashes[keys.engine(name)] for name in self._sets.get(keys.engines, ())},
+            learned=dict(hashes.get(keys.learned, {})),
         )
 
     def _put(self, key: str, flat: list[str]) -> None:

@@ -6,6 +6,7 @@ import gc
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from bench.simulator.app import App, Story
 from bench.simulator.clock import Clock
@@ -17,7 +18,7 @@ from bench.simulator.surroundings import Surroundings
 from bench.simulator.worker import Worker
 from bench.simulator.workload import Kind, Workload
 from parrot.core.policy import Policy
-from parrot.wire.to_engine import Order, Reorder
+from parrot.wire.to_engine import Order
 
 WARM_UP = 0.15  # of the programs, that are not counted
 FORGET_SECONDS = 5.0  # after a program has ended, until its texts are forgotten: its last jobs may still be on their way
@@ -37,7 +38,6 @@ class Setting:
         seed: of all chance.
         lost: how many reports of engines are lost, from 0 to 1.
         deaths: how often ServeCore dies.
-        reorder: the policy's engines go by priorities that change.
     """
 
     workload: Workload
@@ -49,7 +49,6 @@ class Setting:
     seed: int = 0
     lost: float = 0.0
     deaths: int = 0
-    reorder: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class Run:
         self._contents = Contents(setting.profile.block_tokens)
         self._workers: dict[str, Worker] = {}
         self._surroundings = Surroundings(self._workers, self._contents, setting.profile, {})
-        self._core = Core(self._clock, make_policy(self._surroundings), self._dispatch, lasting=setting.deaths > 0)
+        self._core = Core(self._clock, partial(make_policy, self._surroundings), self._dispatch, lasting=setting.deaths > 0)
         for number in range(setting.engines):
             name = f"e{number}"
             self._workers[name] = Worker(
@@ -209,8 +208,7 @@ class Run:
     # What happens -----------------------------------------------------------------------------------
 
     def _dispatch(self, engine: str, order: Order) -> None:
-        if self._setting.reorder or not isinstance(order, Reorder):
-            self._workers[engine].take(order)
+        self._workers[engine].take(order)
 
     def _first(self, sequence: Sequence) -> None:
         for listener in self._surroundings.on_first:

@@ -36,6 +36,9 @@ class Stopwatch:
         self._policy.ready(generation, now)
         self.seconds += thread_time() - began
 
+    def priority(self, generation: Generation) -> int:
+        return self._policy.priority(generation)
+
     def wake(self) -> float | None:
         return self._policy.wake()
 
@@ -74,3 +77,12 @@ class Stopwatch:
         known = self._policy.reported(report)
         self.seconds += thread_time() - began
         return known
+
+    def learned(self) -> Mapping[str, str | None]:
+        began = thread_time()
+        changes = self._policy.learned()
+        self.seconds += thread_time() - began
+        return changes
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        self._policy.recall(found)

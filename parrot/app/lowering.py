@@ -13,6 +13,7 @@ from parrot.app.variable import Variable
 from parrot.broker.texts import LONG
 from parrot.errors import CallError, SessionError
 from parrot.template import Segment, trim
+from parrot.wire.digests import BLOCK_CHARACTERS
 from parrot.wire.to_core import Argument, Output, SubmitCall
 
 if TYPE_CHECKING:
@@ -84,21 +85,31 @@ def lower(
     """
     parameters, constants = definition.parameters, Constants(session.text_names)
     rendered = {name: _rendered(definition, name, bound[name]) for name in parameters.values}
-    template = trim(_with_values(definition.segments, rendered), parameters.outputs)
     inputs = {name: _checked(definition, name, bound[name], session) for name in parameters.inputs}
+    apart = {name: text for name, text in rendered.items() if _goes_apart(text)}
+    inline = {name: text for name, text in rendered.items() if name not in apart}
+    template = trim(_with_values(definition.segments, inline), parameters.outputs)
     call = fresh(definition.name) if call_id is None else given(call_id, session.id)
     message = SubmitCall(
         session=session.id,
         call=call,
         function=definition.name,
         template=[_segment(segment, constants) for segment in template],
-        arguments={name: _argument(value, constants) for name, value in inputs.items()},
+        arguments={name: _argument(value, constants) for name, value in (inputs | apart).items()},
         outputs={name: Output(variable=f"{call}.{name}", sampling=sampling) for name, sampling in parameters.outputs.items()},
         model=definition.model or session.model,
         chat=definition.chat,
         deadline=deadline,
     )
     return message, constants.long
+
+
+def _goes_apart(text: str) -> bool:
+    """Whether a Python value travels like an input, with the names of its beginnings: others may begin alike.
+
+    One that ends in blanks does not: if an output follows, they are trimmed.
+    """
+    return len(text) >= BLOCK_CHARACTERS and text[-1] not in " \t"
 
 
 def _with_values(segments: Sequence[Segment], rendered: Mapping[str, str]) -> list[Segment]:

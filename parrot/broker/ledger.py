@@ -57,7 +57,10 @@ class Lead:
 
 @dataclass(slots=True)
 class Snapshot:
-    """All records of a cell that a machine is rebuilt from, by id, in the order in which they were made; of `active` empty ones too."""
+    """All records of a cell that a machine is rebuilt from, by id, in the order in which they were made; of `active` empty ones too.
+
+    `learned` is one record, which says what its policy has learned.
+    """
 
     sessions: dict[str, Record] = field(default_factory=dict)
     calls: dict[str, list[str]] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class Snapshot:
     active: dict[str, Record] = field(default_factory=dict)
     variable: dict[str, Record] = field(default_factory=dict)
     engines: dict[str, Record] = field(default_factory=dict)
+    learned: Record = field(default_factory=dict)
 
 
 class Ledger:
@@ -194,7 +198,18 @@ class Ledger:
         living = [name for name, session in found.sessions.items() if "expires" not in session]
         found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)
         found.engines = await self._records(await self._members(keys.engines), keys.engine, ENGINE)
+        found.learned = await self._learned()
         return found
+
+    async def _learned(self) -> Record:
+        try:
+            fields: Any = await self._redis.hgetall(self._keys.learned)  # bounded: some megabytes at the very most
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            _say_wrong_type(self._keys.learned)  # it is learned again
+            return {}
+        return {name.decode(errors="replace"): text.decode(errors="replace") for name, text in fields.items()}
 
     async def _members(self, key: str) -> list[str]:
         (members,) = await self._listed([key], lambda pipe, one: pipe.smembers(one))
@@ -225,13 +240,17 @@ class Ledger:
         rows: list[list[str]] = []
         for key, answer in zip(keys, await pipe.execute(raise_on_error=False), strict=True):
             if isinstance(answer, ResponseError) and is_wrong_type(answer):
-                # Only an operator can have made it so. What it listed is gone for good, so there is nothing to wait for.
-                log.error("key has the wrong type", key=key, consequence="taken for empty", remedy="delete the key")
+                _say_wrong_type(key)  # what it listed is gone for good, so there is nothing to wait for
                 answer = ()
             elif isinstance(answer, Exception):
                 raise answer
             rows.append([raw.decode() for raw in answer])
         return rows
+
+
+def _say_wrong_type(key: str) -> None:
+    """Only an operator can have made it so."""
+    log.error("key has the wrong type", key=key, consequence="taken for empty", remedy="delete the key")
 
 
 def is_wrong_type(error: ResponseError) -> bool:

@@ -87,12 +87,17 @@ class Backlog:
         self._entries -= 1
         self._passed.append(heappop(self._top)[2])
 
-    def look_again(self) -> None:
-        """Those that were passed over can be found again."""
-        for generation in self._passed:
+    def look_again(self) -> int:
+        """Those that were passed over can be found again.
+
+        Returns:
+            How many they were.
+        """
+        passed, self._passed = self._passed, []
+        for generation in passed:
             if generation in self._waiting:
                 self._insert(generation)
-        self._passed.clear()
+        return len(passed)
 
     def _insert(self, generation: Generation) -> None:
         lane = self._lanes.setdefault((generation.call.model, generation.objective.sensitive), {})

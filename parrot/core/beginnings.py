@@ -57,7 +57,8 @@ class Beginnings(NamedTuple):
 
     def marks(self) -> tuple[Mark, ...]:
         """The same for an engine."""
-        return tuple(Mark(end >> _CHARACTERS, end & ((1 << _CHARACTERS) - 1), name) for end, name in zip(self.ends, self.names, strict=True))
+        inside = (1 << _CHARACTERS) - 1
+        return tuple(Mark(end >> _CHARACTERS, end & inside, name) for end, name in zip(self.ends, self.names, strict=True))
 
 
 def stretch_of(text: str) -> Stretch:

@@ -31,6 +31,7 @@ class Cell:
         changed: sessions whose progress is to be written with this batch.
         queued: generations that became ready in this batch.
         stirred: generations whose objective is to be derived again.
+        passed_on: when what was learned was last written for successors, in seconds since the epoch.
     """
 
     def __init__(self, keys: Keys, limits: Limits, first_batch: int, now: float, policy: Policy) -> None:
@@ -44,6 +45,7 @@ class Cell:
         self.changed: dict[str, Session] = {}
         self.queued: list[Generation] = []
         self.stirred: list[Generation] = []
+        self.passed_on = float("-inf")
 
     def begin(self, now: float) -> None:
         """Set the time of the batch, in seconds since the epoch."""

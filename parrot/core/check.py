@@ -223,7 +223,7 @@ class _Auditor:
     def strays(self) -> Iterator[str]:
         """Keys that belong to nothing. Those of calls, variables and engines have been looked at."""
         keys, held = self._keys, self._held
-        permanent = {keys.tasks, keys.events, keys.core, keys.dead, keys.engines, keys.sessions, keys.active}
+        permanent = {keys.tasks, keys.events, keys.core, keys.dead, keys.engines, keys.sessions, keys.learned, keys.active}
         for key in held.lives:
             if not key.startswith(keys.prefix) or key in permanent or self._dies(key):
                 continue

@@ -9,7 +9,7 @@ from parrot.core.cell import Cell
 from parrot.core.ending import cancel, fail, finished
 from parrot.core.engine_rules import hear
 from parrot.core.graph import Generation
-from parrot.core.objectives import STRICTNESS, refresh
+from parrot.core.objectives import refresh
 from parrot.core.policy import Decision
 from parrot.errors import ContextTooLong, EngineError, from_wire
 from parrot.wire.states import VariableState
@@ -104,12 +104,15 @@ def _refresh_objectives(cell: Cell) -> None:
     """Derive what may have changed in this batch, and tell whom it concerns."""
     if not cell.stirred:
         return
-    changed = refresh(cell.graph, cell.stirred)
+    policy, changed = cell.fleet.policy, refresh(cell.graph, cell.stirred)
     cell.stirred.clear()
-    cell.fleet.policy.changed(changed)
+    policy.changed(changed)
     for generation in changed:
-        if generation.engine and STRICTNESS[generation.objective.kind] != generation.priority:
-            generation.priority = STRICTNESS[generation.objective.kind]
+        if not generation.engine:
+            continue  # it is told when it is placed
+        cell.batch.write(put(cell.keys.call(generation.call.id), records.pursued(generation)))
+        if (priority := policy.priority(generation)) != generation.priority:
+            generation.priority = priority
             order = Reorder(variable=generation.variable, attempt=generation.attempt, priority=generation.priority)
             cell.batch.order(generation.engine, order)
 
@@ -149,7 +152,7 @@ def job_of(generation: Generation, salt: str) -> Job:
 def _send(cell: Cell, decision: Decision) -> None:
     generation, keys = decision.generation, cell.keys
     decision = decision._replace(why=_with_history(generation, decision.why))
-    generation.priority = decision.priority
+    generation.priority = cell.fleet.policy.priority(generation)
     generation.call.expected += decision.prefix
     generation.job = cell.batch.order(decision.engine.id, job_of(generation, cell.graph.owner(generation)))
     cell.batch.write(

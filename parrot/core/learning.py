@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Mapping
 from copy import deepcopy
 from math import ceil, exp, log
 from typing import TYPE_CHECKING, Protocol
 
+from parrot.core.learned import LearnedLength, LearnedLine, LearnedSpeed, short
+from parrot.core.memory import Memory
 from parrot.wire.to_core import Usage
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ PRIOR_TOKENS = 128.0  # of an output of which nothing is known
 _RATIO = log(1.15)  # between buckets of a sketch: quantiles are right to some 7%
 _FADING = 0.99  # of the weight of what was seen, with each new one: the last hundred count
 _LEAST_WEIGHT = 1e-4
+EVERY = "*"  # all functions together: no function has this name, since names of outputs are in them
 ORDINARY_BATCH = 16.0  # sequences that share what a step takes in any case
 LEAST_PROMPT = 64  # tokens: the time of a shorter one says more about all else
 
@@ -64,6 +67,20 @@ class Sketch:
                 return exp((bucket - 0.5) * _RATIO)
         return 0.0
 
+    @classmethod
+    def of(cls, mean: float, buckets: Mapping[int, float]) -> Sketch:
+        """One of which so much is known."""
+        sketch = cls()
+        sketch._buckets = dict(buckets)
+        sketch.weight = sum(buckets.values())
+        sketch._sum = mean * sketch.weight
+        return sketch
+
+    def buckets(self) -> dict[int, float]:
+        """The weights of its buckets, of which the newest number has 1; not those that hardly count."""
+        weights = {bucket: round(weight / self._unit, 2) for bucket, weight in sorted(self._buckets.items())}
+        return {bucket: weight for bucket, weight in weights.items() if weight}
+
     def _rescale(self) -> None:
         scale = 1.0 / self._unit
         self._buckets = {bucket: weight * scale for bucket, weight in self._buckets.items() if weight * scale > _LEAST_WEIGHT}
@@ -91,62 +108,109 @@ class Lengths(Protocol):
         """How long both were."""
         ...
 
+    def learned(self, most: int) -> Mapping[str, str | None]:
+        """What has changed in it, for successors; see `Memory.changes`."""
+        ...
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        """What a predecessor had learned."""
+        ...
+
+
+class FunctionLengths:
+    """What is known of one output of a function.
+
+    Attributes:
+        outputs: their tokens.
+        missing: tokens in the estimates of its prompts, of late.
+        computed: tokens of its prompts that were not cached, of late.
+    """
+
+    __slots__ = ("computed", "missing", "outputs")
+
+    def __init__(self, outputs: Sketch, missing: float, computed: float) -> None:
+        self.outputs = outputs
+        self.missing = missing
+        self.computed = computed
+
+    def add(self, usage: Usage, missing: float) -> None:
+        """One more was made, in the estimate of whose prompt so many tokens were missing."""
+        computed = usage.tokens_in - usage.tokens_cached
+        self.missing = missing + MEMORY * (self.missing - missing)
+        self.computed = computed + MEMORY * (self.computed - computed)
+        self.outputs.add(usage.tokens_out)
+
+    @classmethod
+    def read(cls, text: str) -> FunctionLengths:
+        """The inverse of `text`.
+
+        Raises:
+            ValueError: this is none.
+        """
+        learned = LearnedLength.model_validate_json(text)
+        return cls(Sketch.of(learned.mean, learned.buckets), learned.missing, learned.computed)
+
+    def text(self) -> str:
+        """What a successor needs to know, and people want to."""
+        outputs = self.outputs
+        return LearnedLength.model_construct(
+            p50=round(outputs.quantile(0.5)),
+            p90=round(outputs.quantile(0.9)),
+            seen=round(outputs.seen, 1),
+            mean=short(outputs.mean),
+            missing=short(self.missing),
+            computed=short(self.computed),
+            buckets=outputs.buckets(),
+        ).model_dump_json()
+
 
 class LearnedLengths:
     """Output lengths by function, output slot and model: means for what is expected, from a prior that each observation weakens."""
 
     def __init__(self) -> None:
-        self._sketches: OrderedDict[tuple[str, str, str | None], Sketch] = OrderedDict()
-        self._missing: dict[tuple[str, str, str | None], float] = {}
-        self._computed: dict[tuple[str, str, str | None], float] = {}
-        self._all = Sketch()
+        self._functions = Memory("length:", FUNCTIONS, FunctionLengths.read)
 
     def prompt(self, generation: Generation) -> float:
         """Expected prompt tokens: the estimate from texts, and what was missing in it for this function of late."""
-        return max(1.0, generation.beginnings.prompt_tokens + self._missing.get(_key(generation), 0.0))
+        known = self._functions.get(_name(generation))
+        return max(1.0, generation.beginnings.prompt_tokens + (0.0 if known is None else known.missing))
 
     def computed(self, generation: Generation) -> float:
         """Tokens of its prompt that will have to be computed, as of late for this function; 0 if nothing is known."""
-        return self._computed.get(_key(generation), 0.0)
+        known = self._functions.get(_name(generation))
+        return 0.0 if known is None else known.computed
 
     def expect(self, generation: Generation) -> float:
         """Expected output tokens of a generation; never above what its sampling allows."""
         most = generation.lowered.sampling.max_gen_length
-        sketch = self._sketches.get(_key(generation))
-        prior = self._all.mean if self._all.weight else PRIOR_TOKENS
-        if sketch is None:
+        known, every = self._functions.get(_name(generation)), self._functions.get(EVERY)
+        prior = PRIOR_TOKENS if every is None else every.outputs.mean
+        if known is None:
             return min(prior, most)
-        seen = sketch.seen
-        return min((sketch.mean * seen + prior) / (seen + 1.0), most)
-
-    def quantile(self, generation: Generation, q: float) -> float:
-        """What a fraction `q` of the outputs of this function does not exceed; of an unknown one, what its sampling allows."""
-        most = float(generation.lowered.sampling.max_gen_length)
-        sketch = self._sketches.get(_key(generation))
-        return most if sketch is None else min(sketch.quantile(q), most)
+        seen = known.outputs.seen
+        return min((known.outputs.mean * seen + prior) / (seen + 1.0), most)
 
     def learn(self, generation: Generation, usage: Usage) -> None:
         """Note an output that was generated."""
-        key = _key(generation)
-        sketch = self._sketches.get(key)
-        if sketch is None:
-            sketch = self._sketches[key] = Sketch()
-            if len(self._sketches) > FUNCTIONS:
-                forgotten, _ = self._sketches.popitem(last=False)
-                self._missing.pop(forgotten, None)
-                self._computed.pop(forgotten, None)
-        else:
-            self._sketches.move_to_end(key)
         missing = usage.tokens_in - generation.beginnings.prompt_tokens
-        self._missing[key] = missing + MEMORY * (self._missing.get(key, missing) - missing)
-        computed = usage.tokens_in - usage.tokens_cached
-        self._computed[key] = computed + MEMORY * (self._computed.get(key, computed) - computed)
-        sketch.add(usage.tokens_out)
-        self._all.add(usage.tokens_out)
+        for name in (_name(generation), EVERY):
+            known = self._functions.get(name) or FunctionLengths(Sketch(), missing, usage.tokens_in - usage.tokens_cached)
+            known.add(usage, missing)
+            self._functions.note(name, known)
+
+    def learned(self, most: int) -> Mapping[str, str | None]:
+        """What has changed in it, for successors."""
+        return self._functions.changes(most)
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        """What a predecessor had learned."""
+        self._functions.recall(found)
 
 
-def _key(generation: Generation) -> tuple[str, str, str | None]:
-    return (generation.call.function, generation.lowered.output, generation.call.model)
+def _name(generation: Generation) -> str:
+    """Under which it is known: those of which all parts are equal are alike."""
+    call = generation.call
+    return f"{call.function}.{generation.lowered.output}" + (f"@{call.model}" if call.model is not None else "")
 
 
 class Line:
@@ -175,6 +239,9 @@ class Line:
         self._sum_xx = self._sum_xx * _FADING + x * x
         self._sum_y = self._sum_y * _FADING + y
         self._sum_xy = self._sum_xy * _FADING + x * y
+        self._fit()
+
+    def _fit(self) -> None:
         mean_x, mean_y = self._sum_x / self._sum_w, self._sum_y / self._sum_w
         together = self._sum_xy - self._sum_w * mean_x * mean_y
         spread = self._sum_xx - self._sum_w * mean_x * mean_x
@@ -186,6 +253,26 @@ class Line:
     def at(self, x: float) -> float:
         """What is expected there."""
         return self.at_zero + self.slope * x
+
+    def learned(self) -> LearnedLine | None:
+        """What it goes through, for a successor; None if that is nothing yet."""
+        if not self._sum_w:
+            return None
+        x, y = self._sum_x / self._sum_w, self._sum_y / self._sum_w
+        return LearnedLine.model_construct(
+            weight=short(self._sum_w),
+            x=short(x),
+            y=short(y),
+            spread=short(max(0.0, self._sum_xx - self._sum_x * x)),
+            together=short(self._sum_xy - self._sum_x * y),
+        )
+
+    def recall(self, learned: LearnedLine) -> None:
+        """Go through what a predecessor's went through."""
+        weight, x, y = learned.weight, learned.x, learned.y
+        self._sum_w, self._sum_x, self._sum_y = weight, weight * x, weight * y
+        self._sum_xx, self._sum_xy = learned.spread + weight * x * x, learned.together + weight * x * y
+        self._fit()
 
 
 class Speed:
@@ -234,6 +321,31 @@ class Speed:
             self._tokens = self._tokens * _FADING + tokens
             self._seconds = self._seconds * _FADING + max(0.0, seconds - self.step(tokens))
             self._settle()
+
+    @classmethod
+    def read(cls, text: str) -> Speed:
+        """The inverse of `text`.
+
+        Raises:
+            ValueError: this is none.
+        """
+        learned, speed = LearnedSpeed.model_validate_json(text), cls()
+        speed._tokens, speed._seconds = learned.prompt_tokens, learned.prompt_seconds
+        if learned.steps is not None:
+            speed._step.recall(learned.steps)
+        speed._settle()
+        return speed
+
+    def text(self) -> str:
+        """What a successor needs to know, and people want to."""
+        return LearnedSpeed.model_construct(
+            step_seconds=short(self.step_seconds),
+            context_seconds=short(self.context_seconds),
+            token_seconds=short(self.token_seconds),
+            prompt_tokens=short(self._tokens),
+            prompt_seconds=short(self._seconds),
+            steps=self._step.learned(),
+        ).model_dump_json()
 
     def copy(self) -> Speed:
         """One for another engine, which is believed to be like this one until it shows how it is."""

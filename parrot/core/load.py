@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
+from math import exp
 from typing import NamedTuple
 
 from parrot.core.graph import Generation
@@ -13,7 +14,9 @@ from parrot.core.policy import Engine
 from parrot.wire.to_core import Usage
 
 SEQUENCE = 32.0  # tokens of context that a sequence costs as much as, beside its own
-PATIENT = 0.1  # what a second of delay counts for work for which nobody waits
+PATIENT = 1.0  # what a second of delay counts for work for which nobody waits
+LATELY = 10.0  # seconds for which it counts what prompts were given
+MOST_PROMPTS = 0.8  # of the time that prompts are believed to take
 REMEMBERED = 256  # prompts, to see which came between the tokens of others
 
 
@@ -47,6 +50,7 @@ class Load:
         speed: what is believed of it.
 
     Attributes:
+        places: generations that it runs at once, and kv_tokens: what its cache takes.
         tokens: of KV cache that it will need: of what it holds, prompts that it did not have already, and expected outputs.
         context: of the batch, in tokens.
         sensitive: how many of what it holds suffer from each neighbour in the batch, and sensitive_context: their part of it.
@@ -55,13 +59,15 @@ class Load:
     """
 
     __slots__ = (
-        *("_charges", "_computed", "_ends", "_origin", "_times", "_totals", "_unseen"),
-        *("context", "engine", "filled", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
+        *("_charges", "_computed", "_ends", "_origin", "_prompted", "_prompted_at", "_times", "_totals", "_unseen", "_unseen_tokens"),
+        *("context", "engine", "filled", "kv_tokens", "places", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
     )
 
     def __init__(self, engine: Engine, speed: Speed) -> None:
         self.engine = engine
         self.speed = speed
+        self.places = engine.about.capacity.running
+        self.kv_tokens = engine.about.capacity.kv_tokens
         self.tokens = 0.0
         self.context = 0.0
         self.sensitive = 0
@@ -71,7 +77,10 @@ class Load:
         self._origin = 0.0  # when it last began to be busy
         self._ends = 0.0  # of all that it holds, weighted, in seconds since then
         self._charges: dict[Generation, Charge] = {}
-        self._unseen: deque[tuple[Generation, float]] = deque()  # prompts of which it is not known that they were computed, in order
+        self._unseen: dict[Generation, float] = {}  # tokens of prompts of which it is not known that they were computed, in order
+        self._unseen_tokens = 0.0
+        self._prompted = 0.0  # seconds of prompts of late
+        self._prompted_at = 0.0
         self._computed = 0.0  # of prompts in all
         self._times: list[float] = []  # when so much of them will have been computed
         self._totals: list[float] = []
@@ -84,14 +93,15 @@ class Load:
     @property
     def fullness(self) -> float:
         """Of its batch or its cache, whichever is fuller; 1 is full."""
-        capacity = self.engine.about.capacity
-        return max(self.running / capacity.running, self.tokens / capacity.kv_tokens)
+        return max(self.running / self.places, self.tokens / self.kv_tokens)
 
     def give(self, generation: Generation, held: float, now: float) -> Charge:
         """It was given a generation, of whose prompt it is expected to hold so many tokens."""
         computed = max(0.0, generation.tokens_in - held)
         context, sensitive = context_of(generation), generation.objective.sensitive
         alone = self.filled <= now
+        self._prompted = self._prompts(now) + self.speed.prefill(computed)
+        self._prompted_at = now
         if not self._charges:
             self._origin = now
         self.filled = max(now, self.filled) + self.speed.prefill(computed)
@@ -104,7 +114,8 @@ class Load:
         self.context += context
         self.sensitive += sensitive
         self.sensitive_context += context * sensitive
-        self._unseen.append((generation, computed))
+        self._unseen_tokens += computed - self._unseen.pop(generation, 0.0)
+        self._unseen[generation] = computed
         self._remember(computed)
         return charge
 
@@ -128,12 +139,20 @@ class Load:
         if not self._charges:
             self._unseen.clear()
             self.tokens = self.context = self.sensitive_context = self.weight = self._ends = 0.0  # sums of fractions leave crumbs
-        self._hasten(now + self.speed.prefill(sum(computed for _, computed in self._unseen)))
+            self._unseen_tokens = 0.0
+        self._hasten(now + self.speed.prefill(self._unseen_tokens))
         return charge
 
     def remaining(self, now: float) -> float:
         """Seconds until what it holds is done, on average over the programs; what is late takes as long again as it is late."""
         return abs(self._origin + self._ends / self.weight - now) if self._charges else 0.0
+
+    def _prompts(self, now: float) -> float:
+        return self._prompted * exp((self._prompted_at - now) / LATELY)
+
+    def pace(self, now: float) -> float:
+        """How many times longer a sequence takes since prompts are computed between its tokens, as of late."""
+        return 1.0 / (1.0 - min(MOST_PROMPTS, self._prompts(now) / LATELY))
 
     def _hasten(self, filled: float) -> None:
         """Its prompts will have been computed sooner than it was thought, those before them no later."""
@@ -145,9 +164,10 @@ class Load:
 
     def _see(self, generation: Generation) -> None:
         """Prompts are computed in order: when one has been, those before it have been, too."""
-        if any(one is generation for one, _ in self._unseen):
-            while self._unseen.popleft()[0] is not generation:
-                pass
+        if generation in self._unseen:
+            for seen in tuple(takewhile(lambda one: one is not generation, self._unseen)):
+                self._unseen_tokens -= self._unseen.pop(seen)
+            self._unseen_tokens -= self._unseen.pop(generation)
 
     def _learn(self, charge: Charge, context: float, usage: Usage, now: float) -> None:
         if usage.tokens_out < 1:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
@@ -21,8 +22,10 @@ from parrot.core.batch import Batch
 from parrot.core.history import History
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
+from parrot.core.policy import Policy
 from parrot.core.records import clock
 from parrot.core.recovery import rebuild
+from parrot.core.scheduler import Scheduler
 from parrot.core.undecodable import SetInVain, answers, set_in_vain
 from parrot.errors import BrokerUnavailable, InternalError, MessageError, NotLeader, ParrotError
 from parrot.wire import to_core
@@ -64,7 +67,7 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
                     lead = await _await_lead(ledger, settings)
                     failures = 0
                     with Renewal(settings.redis_url, keys, lead.epoch, settings.lease_seconds) as renewal:
-                        core = await Core.take_over(ledger, keys, limits_of(settings), lead)
+                        core = await Core.take_over(ledger, keys, limits_of(settings), partial(policy_of, settings), lead)
                         log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
                         ready()
                         reader = StreamReader(redis, core.cursors, first=FIRST_READ)
@@ -111,6 +114,11 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
+def policy_of(settings: Settings) -> Policy:
+    """A new policy for a machine, from the settings."""
+    return Scheduler(weights=settings.tenant_weights)
+
+
 class Core:
     """A machine that leads, with its place in the streams.
 
@@ -118,10 +126,11 @@ class Core:
         cursors: by stream, the last entry that was read; the reader moves them.
     """
 
-    def __init__(self, ledger: Ledger, keys: Keys, limits: Limits, machine: Machine, lead: Lead) -> None:
+    def __init__(self, ledger: Ledger, keys: Keys, limits: Limits, make_policy: Callable[[], Policy], machine: Machine, lead: Lead) -> None:
         self._ledger = ledger
         self._keys = keys
         self._limits = limits
+        self._make_policy = make_policy  # a machine that is built anew gets a new one
         self._machine = machine
         self._histories = {stream: History(HISTORY) for stream in lead.cursors}
         self._done = Lead(lead.epoch, dict(lead.cursors), lead.batches)  # as a successor would find it
@@ -129,11 +138,11 @@ class Core:
         self.cursors = lead.cursors
 
     @classmethod
-    async def take_over(cls, ledger: Ledger, keys: Keys, limits: Limits, lead: Lead) -> Core:
+    async def take_over(cls, ledger: Ledger, keys: Keys, limits: Limits, make_policy: Callable[[], Policy], lead: Lead) -> Core:
         """Go on where the last leader of a cell stopped."""
         with _collector_at_rest():
-            machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time())
-        core = cls(ledger, keys, limits, machine, lead)
+            machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time(), make_policy())
+        core = cls(ledger, keys, limits, make_policy, machine, lead)
         await core._dispatch(unsent)
         if lead.forgetful:
             # Engines may have read jobs and published values that are gone now: they come back under new ids, and nothing that they held
@@ -190,7 +199,8 @@ class Core:
             await self._carry_out([entry], batch)
 
     async def _start_over(self) -> None:
-        self._machine, unsent = rebuild(self._keys, self._limits, self._done, await self._ledger.load(), time.time())
+        found = await self._ledger.load()
+        self._machine, unsent = rebuild(self._keys, self._limits, self._done, found, time.time(), self._make_policy())
         await self._dispatch(unsent)
 
     def _decide(self, entries: list[Entry]) -> Batch:

@@ -18,6 +18,7 @@ from parrot.core.fleet import Fleet
 from parrot.core.generation_rules import assign, generation_done, generation_failed, generation_returned, generation_revoked
 from parrot.core.graph import Graph
 from parrot.core.limits import Limits
+from parrot.core.passing_on import pass_on
 from parrot.core.policy import Policy
 from parrot.core.scheduler import Scheduler
 from parrot.core.session_rules import cancel_session, close_session, idle_over, note_progress, open_session, results_over
@@ -117,6 +118,7 @@ class Machine:
             ALARMS[kind](cell, whom)
         assign(cell)
         note_progress(cell)
+        pass_on(cell)
         return cell.turn_over()
 
     def deadline(self) -> float | None:

@@ -59,25 +59,25 @@ class Case(NamedTuple):
     generation: Generation
     context: float
     now: float
+    weight: float
     sensitive_lately: bool
     rules: Rules
 
 
 def has_room(load: Load, held: int, case: Case) -> bool:
     """Whether an engine that holds so many tokens of the prompt can take the generation now without making others wait."""
-    engine, generation, rules = load.engine, case.generation, case.rules
-    running, capacity = len(engine.holds), engine.about.capacity
-    if running >= capacity.running:
+    generation, rules, running = case.generation, case.rules, load.running
+    if running >= load.places:
         return False
     if not running:
         return True  # it will never be emptier
     if rules.backlog and load.filled > case.now + AHEAD:
         return False
-    if load.tokens + generation.tokens_in - held + generation.tokens_out > FULL * capacity.kv_tokens:
+    if load.tokens + generation.tokens_in - held + generation.tokens_out > FULL * load.kv_tokens:
         return False
     if generation.objective.sensitive or case.now - generation.since > PATIENCE:
         return True
-    if rules.reserve and case.sensitive_lately and running >= capacity.running - capacity.running // RESERVE:
+    if rules.reserve and case.sensitive_lately and running >= load.places - load.places // RESERVE:
         return False
     if not rules.harm or not load.sensitive:
         return True
@@ -86,9 +86,9 @@ def has_room(load: Load, held: int, case: Case) -> bool:
 
 def wait(load: Load, held: int, case: Case) -> float:
     """Seconds until an engine that has no room for a generation should have some: until enough of what it holds is done."""
-    capacity, generation = load.engine.about.capacity, case.generation
-    places = 1 / capacity.running if load.running >= capacity.running else 0.0
-    tokens = load.tokens + generation.tokens_in - held + generation.tokens_out - FULL * capacity.kv_tokens
+    generation = case.generation
+    places = 1 / load.places if load.running >= load.places else 0.0
+    tokens = load.tokens + generation.tokens_in - held + generation.tokens_out - FULL * load.kv_tokens
     part = max(places, tokens / load.tokens if load.tokens else 0.0)
     return max(SOON, load.filled - AHEAD - case.now, min(1.0, part) * load.remaining(case.now))
 
@@ -101,8 +101,9 @@ def cost(load: Load, held: int, case: Case) -> Cost:
     computing = max(1.0, generation.tokens_in - held) * speed.token_seconds
     filled = load.filled - case.now
     begin = waiting if waiting > filled else max(filled, 0.0)
-    own = begin + computing + tokens_out * (speed.step_seconds + speed.context_seconds * (load.context + case.context))
-    seconds = own + (ANEW - 1.0) * computing
+    step = speed.step_seconds + speed.context_seconds * (load.context + case.context)
+    own = begin + computing + tokens_out * step * load.pace(case.now)
+    seconds = case.weight * own + (ANEW - 1.0) * computing
     if case.rules.harm:
         seconds += load.weight * (computing + tokens_out * speed.context_seconds * case.context)
     return Cost(seconds, own, waiting, load, held)

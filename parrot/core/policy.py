@@ -48,7 +48,6 @@ class Decision(NamedTuple):
         runner_up: id of the engine that would have been next best, or an empty name.
         prefix: tokens of the prompt that the engine is expected to hold already.
         slack: seconds that could be lost before what the generation is needed for is late; None where nothing can be late.
-        priority: for the engine's own queue, lower first.
     """
 
     generation: Generation
@@ -57,7 +56,6 @@ class Decision(NamedTuple):
     runner_up: str = ""
     prefix: int = 0
     slack: float | None = None
-    priority: int = 0
 
 
 class Policy(Protocol):
@@ -80,7 +78,7 @@ class Policy(Protocol):
         ...
 
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
-        """Who goes where next; it is carried out, and `given` called, before this is called again.
+        """Who goes where next; it is carried out, and `given` called, before this is asked again: until there is no answer.
 
         Args:
             engines: by id, those that may take something now: neither draining nor reserved. They may be full.
@@ -89,6 +87,10 @@ class Policy(Protocol):
         Returns:
             None if nothing is to be sent for now.
         """
+        ...
+
+    def priority(self, generation: Generation) -> int:
+        """For the queue of the engine that has it, lower first; asked when it is sent and whenever its objective has changed."""
         ...
 
     def wake(self) -> float | None:
@@ -117,4 +119,15 @@ class Policy(Protocol):
 
     def reported(self, report: EngineHolds) -> bool:
         """What an engine's KV cache holds; False if a report before this one is missing, so that the whole is to be asked for."""
+        ...
+
+    def learned(self) -> Mapping[str, str | None]:
+        """What successors should know, as far as it has changed since this was last asked: texts by name; None for what is forgotten.
+
+        Not too much at once; the rest the next time.
+        """
+        ...
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        """What predecessors had learned; told before anything else. What cannot be understood is ignored."""
         ...

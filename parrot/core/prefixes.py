@@ -45,6 +45,7 @@ class PrefixIndex:
         self._nodes: dict[int, _Node] = {}
         self._bits: dict[str, int] = {}
         self._engines: list[str] = []  # by bit; empty names are free
+        self._turn = 0  # whose turn it is to be the first
         self._sequence: dict[str, int] = {}
         self._held: dict[str, set[int]] = {}
         self._coming: dict[str, dict[int, int]] = {}  # by engine and name, how many prompts
@@ -140,21 +141,39 @@ class PrefixIndex:
             held.add(name)
         return report.whole or report.sequence == expected
 
-    def cached(self, beginnings: Beginnings) -> Iterator[tuple[str, int]]:
-        """The engines that hold some of a prompt or are about to, with the tokens of it, the most first."""
+    def cached(self, beginnings: Beginnings, vacant: int = -1) -> Iterator[tuple[str, int]]:
+        """The engines that hold some of a prompt or are about to, with the tokens of it, the most first.
+
+        Of those that hold as much as each other, those that have room are given and not the others, if there are any; they take turns to be
+        the first, so that a few of many are not always the same.
+
+        Args:
+            beginnings: of the prompt.
+            vacant: bits of the engines that have room.
+        """
         nodes, seen = self._nodes, 0
+        self._turn = (self._turn + 1) % (len(self._engines) or 1)
+        low = (1 << self._turn) - 1
         names, tokens = beginnings.names, beginnings.tokens
         for place in range(len(names) - 1, -1, -1):
             node = nodes.get(names[place])
             if node is None:
                 continue
             new = (node.holders | node.coming) & ~seen
+            if not new:
+                continue
             seen |= new
+            new = new & vacant or new
             many = node.tokens or tokens[place]
             while new:
-                lowest = new & -new
+                left = new & ~low or new
+                lowest = left & -left
                 new ^= lowest
                 yield self._engines[lowest.bit_length() - 1], many
+
+    def bit(self, engine: str) -> int:
+        """Which bit stands for an engine."""
+        return self._bits[engine]
 
     def held(self, engine: str, beginnings: Beginnings) -> int:
         """Tokens of a prompt that one engine holds or is about to."""

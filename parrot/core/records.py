@@ -86,25 +86,26 @@ def asked(variable: Variable) -> Fields:
     return {"criterion": variable.criterion or "", "due": "" if variable.due is None else clock(variable.due)}
 
 
+def pursued(generation: Generation) -> Fields:
+    """What a call is optimised for."""
+    return {"objective": generation.objective.kind, "group": generation.objective.group}
+
+
 def waits(generation: Generation, why: str) -> Fields:
     """A call that waits for an engine."""
-    objective = generation.objective
-    return {"state": CallState.QUEUED, "why": why, "objective": objective.kind, "group": objective.group}
+    return {"state": CallState.QUEUED, "why": why} | pursued(generation)
 
 
 def explained(decision: Decision) -> Fields:
     """Why a call went where it did, for people who look at the call."""
-    objective = decision.generation.objective
     return {
         "state": CallState.PLACED,
         "engine": decision.engine.id,
         "why": decision.why,
-        "objective": objective.kind,
         "prefix_expected": str(decision.generation.call.expected),
         "runner_up": decision.runner_up,
-        "group": objective.group,
         "slack": "" if decision.slack is None else f"{decision.slack:.3f}",
-    }
+    } | pursued(decision.generation)
 
 
 def placed(generation: Generation, why: str, at: str) -> Fields:

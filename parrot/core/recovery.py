@@ -16,7 +16,7 @@ from parrot.core.generation_rules import job_of
 from parrot.core.graph import Generation, Session
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
-from parrot.core.policy import Engine
+from parrot.core.policy import Engine, Policy
 from parrot.core.taking_over import resume, resume_call, resume_engine, resume_session, settle_objectives
 from parrot.criteria import Criterion
 from parrot.errors import InternalError
@@ -28,7 +28,9 @@ from parrot.wire.to_engine import Order
 LOST_ATTEMPTS = 100  # more than can have been made in what a broker forgot: their numbers are not given to others
 
 
-def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float) -> tuple[Machine, list[tuple[str, str, Order]]]:
+def rebuild(
+    keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float, policy: Policy | None = None
+) -> tuple[Machine, list[tuple[str, str, Order]]]:
     """Build the machine as its predecessor's last commit left it.
 
     Args:
@@ -36,11 +38,13 @@ def rebuild(keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float)
         lead: what the new leader starts from.
         found: all records that are alive.
         now: seconds since the epoch; engines get a full lease from here.
+        policy: as for `Machine`; a new one, which recalls what predecessors have learned.
 
     Returns:
         The machine, and the jobs that may not have been sent, in the order of their ids; sending one twice does no harm.
     """
-    machine = Machine(keys, limits, first_batch=lead.batches + 1, now=now)
+    machine = Machine(keys, limits, first_batch=lead.batches + 1, now=now, policy=policy)
+    machine.fleet.policy.recall(found.learned)
     for record in found.engines.values():
         resume_engine(machine.cell, Engine(EngineUp.model_validate_json(record["about"])))
     for name, record in found.sessions.items():

@@ -10,20 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import filterfalse, islice
 
-from parrot.core.backlog import Backlog, Rank
+from parrot.core.backlog import Backlog, Lane, Rank
 from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths, Speed
-from parrot.core.load import Load, context_of
+from parrot.core.load import Load, context_of, weight_of
+from parrot.core.memory import Memory
 from parrot.core.objectives import STRICTNESS, Objective
 from parrot.core.placement import AHEAD, PATIENCE, Case, explain, has_room, ranked
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
 from parrot.core.shares import Shares
-from parrot.core.vacancies import Kind, Vacancies, kind_of
+from parrot.core.vacancies import Kind, Vacancies, kind_of, serves
 from parrot.wire.to_core import EngineHolds, Usage
 
 WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
+MODELS = 1_000  # whose engines' speeds are known; the least recently used is forgotten
+NOTED = 250  # things learned that are handed out for successors at once: a few milliseconds
 LATELY = 10.0  # seconds for which sensitive work is remembered
 HOLDERS, EMPTIEST = 3, 3  # engines that are looked at for a place
 SCANNED = 12  # engines among which others are sought if these have prompts to compute first
@@ -57,8 +60,11 @@ class Scheduler:
         self._backlog = Backlog(self._rank, self._shares if self._rules.fairness else None)
         self._loads: dict[str, Load] = {}
         self._unknown = Speed()
+        self._speeds = Memory("speed:", MODELS, Speed.read)  # by model, of the engine that was last heard of
         self._vacancies = Vacancies()
-        self._kinds: set[Kind] = set()
+        self._vacant = 0  # bits of the engines that have a free place
+        self._open: dict[bool, set[Kind]] = {}  # kinds of engines for what is sensitive, and for what is not, while decisions are made
+        self._lanes: list[Lane] = []
         self._largest: dict[str | None, int] = {}
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._now = 0.0
@@ -106,7 +112,7 @@ class Scheduler:
         charge = load.give(generation, self._prefixes.held(engine.id, generation.beginnings), now)
         self._prefixes.comes(engine.id, generation.beginnings)
         self._shares.charge(generation.program.whole().tenant, charge.computed, charge.tokens_out)
-        self._vacancies.update(load)
+        self._note_room(load)
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         self._prefixes.came(engine.id, generation.beginnings, now)
@@ -116,7 +122,8 @@ class Scheduler:
             tenant, computed = generation.program.whole().tenant, usage.tokens_in - usage.tokens_cached
             self._shares.charge(tenant, computed - charge.computed, usage.tokens_out - charge.tokens_out)
             self._lengths.learn(generation, usage)
-        self._vacancies.update(load)
+            self._speeds.note(engine.about.model, load.speed)
+        self._note_room(load)
 
     def ended(self, generation: Generation, now: float) -> None:
         if generation in self._backlog:
@@ -125,20 +132,26 @@ class Scheduler:
 
     def came(self, engine: Engine) -> None:
         self._prefixes.add(engine.id)
-        alike = next((load for load in self._loads.values() if load.engine.about.model == engine.about.model), None)
-        load = self._loads[engine.id] = Load(engine, Speed() if alike is None else alike.speed.copy())
-        self._vacancies.update(load)
+        alike = self._speeds.get(engine.about.model)
+        load = self._loads[engine.id] = Load(engine, Speed() if alike is None else alike.copy())
+        self._note_room(load)
         self._measure()
 
     def gone(self, engine: Engine) -> None:
+        self._vacant &= ~self._prefixes.bit(engine.id)
         self._prefixes.remove(engine.id)
         self._vacancies.remove(engine)
         del self._loads[engine.id]
         self._measure()
 
+    def _note_room(self, load: Load) -> None:
+        """An engine holds more or less than before."""
+        self._vacancies.update(load)
+        bit = self._prefixes.bit(load.engine.id)
+        self._vacant = self._vacant | bit if load.running < load.places else self._vacant & ~bit
+
     def _measure(self) -> None:
-        """The kinds of engines that are there, and the largest context that one takes, by model, and of any."""
-        self._kinds = {kind_of(load.engine) for load in self._loads.values()}
+        """The largest context that an engine takes, by model, and of any."""
         self._largest = {}
         for load in self._loads.values():
             for model in (load.engine.about.model, None):
@@ -147,42 +160,52 @@ class Scheduler:
     def reported(self, report: EngineHolds) -> bool:
         return self._prefixes.report(report)
 
+    def learned(self) -> Mapping[str, str | None]:
+        return {**self._speeds.changes(NOTED), **self._lengths.learned(NOTED)}
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        self._speeds.recall(found)
+        self._lengths.recall(found)
+
     # What it decides -----------------------------------------------------------------------------
 
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         self._now, self._wake = now, None
-        if not self._vacancies or not len(self._backlog):
-            return None
-        models = self._vacancies.models()
-        lanes = [(model, sensitive) for model in (None, *models) for sensitive in (True, False)]
-        free = {True: engines, False: engines}  # for what is sensitive, and for what is not
-        passed = 0
-        while passed < LOOKED_AT and (generation := self._backlog.first(lanes)) is not None:
-            placed = self._place(generation, free[generation.objective.sensitive], now)
+        if not self._open:  # asked for the first time since something has happened
+            self._open = {sensitive: self._vacancies.kinds() for sensitive in (True, False)}
+            self._list_lanes()
+        for _ in range(LOOKED_AT):
+            generation = self._backlog.first(self._lanes)
+            if generation is None:
+                break
+            placed = self._place(generation, engines, now)
             if isinstance(placed, Decision):
-                self._backlog.look_again()
                 return placed
             if placed:
-                self._keep_free(generation, free)
-                lanes = [(model, sensitive) for sensitive, left in free.items() for model in _models(left)]
+                self._keep_free(generation)
             self._backlog.pass_over()
-            passed += 1
-        self._backlog.look_again()
-        self._wake = self._next_filled(now) if passed else None
+        self._open = {}
+        self._wake = self._next_filled(now) if self._backlog.look_again() else None
         return None
 
-    def _keep_free(self, generation: Generation, free: dict[bool, Mapping[str, Engine]]) -> None:
+    def _keep_free(self, generation: Generation) -> None:
         """There is no room for a generation: none of those behind it gets what it waits for, but what is kept for sensitive work."""
         model, context = generation.call.model, self._context(generation)
         entitled = generation.objective.sensitive or self._now - generation.since > PATIENCE
-        others = any(not _serves(kind, model, context) for kind in self._kinds)
         for sensitive in (False, True)[: 1 + entitled]:
-            left = free[sensitive] if others else {}
-            free[sensitive] = {name: engine for name, engine in left.items() if not _serves(kind_of(engine), model, context)}
+            self._open[sensitive] = {kind for kind in self._open[sensitive] if not serves(kind, model, context)}
+        self._list_lanes()
+
+    def _list_lanes(self) -> None:
+        """Whose turn it can be: what asks for an engine of a kind that is open."""
+        self._lanes = [(model, sensitive) for sensitive, kinds in self._open.items() for model in _models(kinds)]
 
     def _next_filled(self, now: float) -> float | None:
         """When an engine will have computed so much of what it was given that it can take more."""
         return min((load.filled - AHEAD for load in self._loads.values() if load.filled > now + AHEAD), default=None)
+
+    def priority(self, generation: Generation) -> int:
+        return STRICTNESS[generation.objective.kind]
 
     def wake(self) -> float | None:
         return self._wake
@@ -194,7 +217,8 @@ class Scheduler:
             False if it waits for the engine that holds its prompt although another has room, or if none comes into question at all; True
             if none is worth to be taken now: then none is for the next one like it either.
         """
-        case = Case(generation, context_of(generation), now, now - self._sensitive < LATELY, self._rules)
+        weight = weight_of(generation) if self._rules.harm else 1.0
+        case = Case(generation, context_of(generation), now, weight, now - self._sensitive < LATELY, self._rules)
         candidates = self._candidates(generation, engines)
         if not self._rules.patience:
             candidates = (pair for pair in candidates if has_room(*pair, case))
@@ -210,29 +234,28 @@ class Scheduler:
             runner_up=second.load.engine.id if second is not None else "",
             prefix=min(best.held, generation.tokens_in),
             slack=self.slack(generation, now),
-            priority=STRICTNESS[generation.objective.kind],
         )
 
     def _candidates(self, generation: Generation, engines: Mapping[str, Engine]) -> Iterator[tuple[Load, int]]:
         """Those that hold most of the prompt, and those that are emptiest: one of them is the best, or nearly."""
-        index, beginnings, model = self._prefixes, generation.beginnings, generation.call.model
-        context = self._context(generation)
+        index, beginnings, model, context = self._prefixes, generation.beginnings, generation.call.model, self._context(generation)
+        kinds = [kind for kind in self._open[generation.objective.sensitive] if serves(kind, model, context)]
         seen = set()
         if self._rules.prefixes:
-            for name, held in index.cached(beginnings):
+            for name, held in index.cached(beginnings, self._vacant):
                 engine = engines.get(name)
-                if engine is None or not _serves(kind_of(engine), model, context):
+                if engine is None or kind_of(engine) not in kinds:
                     continue
-                seen.add(engine)
+                seen.add(name)
                 yield self._loads[name], held
                 if len(seen) >= HOLDERS:
                     break
-        emptiest = self._vacancies.emptiest(model, context, engines)
+        emptiest = self._vacancies.emptiest(kinds, engines)
         near = list(islice(emptiest, EMPTIEST))
         if all(map(self._is_filling, near)):
             near += islice(filterfalse(self._is_filling, islice(emptiest, SCANNED)), EMPTIEST)
         for engine in near:
-            if engine not in seen:
+            if engine.id not in seen:
                 yield self._loads[engine.id], index.held(engine.id, beginnings) if self._rules.prefixes else 0
 
     def _is_filling(self, engine: Engine) -> bool:
@@ -298,10 +321,6 @@ class Scheduler:
         return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(context_of(generation))
 
 
-def _serves(kind: Kind, model: str | None, context: int) -> bool:
-    return model in (None, kind[0]) and kind[1] >= context
-
-
-def _models(engines: Mapping[str, Engine]) -> set[str | None]:
-    """What can be asked for of some engines."""
-    return {None, *(engine.about.model for engine in engines.values())} if engines else set()
+def _models(kinds: Collection[Kind]) -> set[str | None]:
+    """What can be asked for of engines of some kinds."""
+    return {None, *(model for model, _ in kinds)} if kinds else set()

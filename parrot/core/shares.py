@@ -39,7 +39,3 @@ class Shares:
     def had(self, tenant: str) -> float:
         """What a tenant has had, in weighted tokens."""
         return self._counters.get(tenant, 0.0)
-
-    def forget(self, tenant: str) -> None:
-        """It has nothing under way: when it comes back, it begins with the others."""
-        self._counters.pop(tenant, None)

@@ -8,7 +8,7 @@ from parrot.core.damage import stand_in
 from parrot.core.ending import finished
 from parrot.core.graph import Generation, Session
 from parrot.core.lowering import take_apart
-from parrot.core.objectives import STRICTNESS, refresh
+from parrot.core.objectives import refresh
 from parrot.core.policy import Engine
 from parrot.wire.states import ENDED, SessionState, VariableState
 from parrot.wire.to_core import SubmitCall
@@ -51,9 +51,10 @@ def resume_call(cell: Cell, request: SubmitCall) -> list[Generation]:
 
 def settle_objectives(cell: Cell) -> None:
     """Once all calls are known, and before any generation is resumed: what each is for."""
-    refresh(cell.graph, cell.stirred)
+    policy = cell.fleet.policy
+    policy.changed(refresh(cell.graph, cell.stirred))
     for generation in cell.stirred:
-        generation.priority = STRICTNESS[generation.objective.kind]
+        generation.priority = policy.priority(generation)
     cell.stirred.clear()
 
 

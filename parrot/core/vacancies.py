@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 
 from parrot.core.load import Load
 from parrot.core.policy import Engine
 
 LEVELS = 32  # of fullness that are told apart
-
 
 Kind = tuple[str, int]  # model, and tokens of context that it takes
 
@@ -18,50 +17,71 @@ class Vacancies:
 
     def __init__(self) -> None:
         self._levels: dict[Kind, list[dict[str, Engine]]] = {}
+        self._filled: dict[Kind, int] = {}  # levels at which there are engines, as bits
         self._at: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._at)
 
-    def models(self) -> list[str]:
-        """The models of which an engine has a free place, each once."""
-        return list(dict.fromkeys(model for (model, _), levels in self._levels.items() if any(levels)))
+    def kinds(self) -> set[Kind]:
+        """The kinds of which an engine has a free place."""
+        return {kind for kind, filled in self._filled.items() if filled}
 
     def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""
         engine = load.engine
-        self.remove(engine)
-        if load.running >= engine.about.capacity.running:
+        if load.running >= load.places:
+            self.remove(engine)
             return
-        levels = self._levels.get(kind_of(engine))
-        if levels is None:
-            levels = self._levels[kind_of(engine)] = [{} for _ in range(LEVELS + 1)]
         level = 1 + int((LEVELS - 1) * min(1.0, load.fullness)) if load.running else 0
-        levels[level][engine.id] = engine  # behind its equals: it is the last one to be looked at again
+        kind, before = kind_of(engine), self._at.get(engine.id)
+        if before is not None:
+            if before == level:
+                same = self._levels[kind][level]
+                same[engine.id] = same.pop(engine.id)  # behind its equals: it is the last one to be looked at again
+                return
+            self.remove(engine)
+        if kind not in self._levels:
+            self._levels[kind], self._filled[kind] = [{} for _ in range(LEVELS + 1)], 0
+        self._levels[kind][level][engine.id] = engine
+        self._filled[kind] |= 1 << level
         self._at[engine.id] = level
 
     def remove(self, engine: Engine) -> None:
         """An engine is full, or gone."""
         before = self._at.pop(engine.id, None)
         if before is not None:
-            del self._levels[kind_of(engine)][before][engine.id]
+            kind = kind_of(engine)
+            level = self._levels[kind][before]
+            del level[engine.id]
+            if not level:
+                self._filled[kind] &= ~(1 << before)
 
-    def emptiest(self, model: str | None, context: int, among: Container[str]) -> Iterator[Engine]:
+    def emptiest(self, kinds: Collection[Kind], among: Container[str]) -> Iterator[Engine]:
         """Engines with a free place, the emptier ones first.
 
         Args:
-            model: which they serve; None for any.
-            context: tokens of context that they must take.
+            kinds: of which.
             among: ids of the engines that come into question.
         """
-        kinds = [levels for (name, most), levels in self._levels.items() if (model is None or name == model) and most >= context]
-        for alike in zip(*kinds, strict=True):
-            for level in alike:
-                for engine in level.values():
-                    if engine.id in among:
-                        yield engine
+        left = 0
+        for kind in kinds:
+            left |= self._filled.get(kind, 0)
+        while left:
+            lowest = left & -left
+            left ^= lowest
+            for kind in kinds:
+                if self._filled.get(kind, 0) & lowest:
+                    for engine in self._levels[kind][lowest.bit_length() - 1].values():
+                        if engine.id in among:
+                            yield engine
 
 
 def kind_of(engine: Engine) -> Kind:
     """What decides for whom an engine comes into question."""
     return engine.about.model, engine.about.capacity.context_tokens
+
+
+def serves(kind: Kind, model: str | None, context: int) -> bool:
+    """Whether engines of a kind serve a model, or any if none is named, with so many tokens of context."""
+    return model in (None, kind[0]) and kind[1] >= context

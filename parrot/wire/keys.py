@@ -18,6 +18,7 @@ key                                    type    what it holds
 `parrot:{cell}:session:<id>:calls`     list    ids of its calls in order                                  (expires)
 `parrot:{cell}:session:<id>:variables` list    ids of its variables in order                              (expires)
 `parrot:{cell}:session:<id>:news`      stream  variables of it that have ended (`wire/to_app.py`)         (expires)
+`parrot:{cell}:learned`                hash    output lengths by function, speeds by model, for successors: `core/learned.py`
 `parrot:{cell}:active`                 set     ids of the calls that have not ended
 `parrot:{cell}:call:<id>`              hash    a call: function, state, times, where and why, request     (expires)
 `parrot:{cell}:var:<id>`               hash    a variable: state, value, attempt, engine, counts, times   (expires)
@@ -26,7 +27,7 @@ key                                    type    what it holds
 `parrot:{<engine id>}:jobs`            stream  jobs of one engine (`wire/to_engine.py`), deleted with it          (expires)
 =====================================  ======  ==============================================================================
 
-Permanent are `tasks`, `events`, `core`, `leader`, `dead`, `engines` and `sessions`; an engine's two keys go when it leaves.
+Permanent are `tasks`, `events`, `core`, `leader`, `dead`, `engines`, `sessions` and `learned`; an engine's two keys go when it leaves.
 """
 
 from __future__ import annotations
@@ -79,6 +80,10 @@ class Keys:
         return f"{self.prefix}sessions"
 
     @cached_property
+    def learned(self) -> str:
+        return f"{self.prefix}learned"
+
+    @cached_property
     def active(self) -> str:
         return f"{self.prefix}active"
 
@@ -128,6 +133,7 @@ _TYPES: dict[tuple[str, str | None], str] = {
     **{(kind, ""): "hash" for kind in ("engine", "session", "call", "var")},
     **{("session", part): "list" for part in ("calls", "variables")},
     ("core", None): "hash",
+    ("learned", None): "hash",
     ("leader", None): "string",
     ("sessions", None): "zset",
     ("session", "news"): "stream",

@@ -69,7 +69,7 @@ async def test_engines_of_other_cells_are_left_alone(redis: Redis) -> None:
 
 SCHEMA = {
     **dict.fromkeys((KEYS.tasks, KEYS.events, KEYS.dead, KEYS.jobs("e1"), KEYS.news("s"), KEYS.tokens("a.x")), "stream"),
-    **dict.fromkeys((KEYS.core, KEYS.engine("e1"), KEYS.session("s"), KEYS.call("a"), KEYS.variable("a.x")), "hash"),
+    **dict.fromkeys((KEYS.core, KEYS.learned, KEYS.engine("e1"), KEYS.session("s"), KEYS.call("a"), KEYS.variable("a.x")), "hash"),
     **dict.fromkeys((KEYS.calls("s"), KEYS.variables("s")), "list"),
     **dict.fromkeys((KEYS.engines, KEYS.active), "set"),
     KEYS.sessions: "zset",

@@ -268,7 +268,7 @@ async def test_there_is_no_second_leader_while_the_lease_runs(redis: Redis) -> N
     assert await redis.hget(KEYS.core, "leader") == b"first"
 
 
-@pytest.mark.parametrize("key", [KEYS.sessions, KEYS.calls("s"), KEYS.variables("s"), KEYS.active, KEYS.engines])
+@pytest.mark.parametrize("key", [KEYS.sessions, KEYS.calls("s"), KEYS.variables("s"), KEYS.active, KEYS.engines, KEYS.learned])
 async def test_a_list_that_somebody_replaced_counts_as_empty_and_is_named(ledger: Ledger, redis: Redis, key: str) -> None:
     listed = [("ZADD", KEYS.sessions, "1", "s"), ("RPUSH", KEYS.calls("s"), "c"), ("RPUSH", KEYS.variables("s"), "v")]
     await ledger.commit(
@@ -281,3 +281,9 @@ async def test_a_list_that_somebody_replaced_counts_as_empty_and_is_named(ledger
     assert (list(found.active) == []) == (key == KEYS.active)
     assert (found.sessions == {}) == (key == KEYS.sessions)
     assert found.variables.get("s") == {KEYS.sessions: None, KEYS.variables("s"): []}.get(key, ["v"])
+
+
+async def test_what_was_learned_is_read_whatever_somebody_put_there(ledger: Ledger, redis: Redis) -> None:
+    await ledger.commit(CURSORS, 1, [put(KEYS.learned, {"length:f.x": "{}", "speed:m": "{}"}), ("HDEL", KEYS.learned, "speed:m")])
+    await redis.hset(KEYS.learned, b"\xff", b"\xfe")
+    assert (await ledger.load()).learned == {"length:f.x": "{}", "\ufffd": "\ufffd"}

@@ -98,7 +98,7 @@ async def _as_expected(redis: Redis, sessions: Sequence[tuple[str, Sequence[str]
 
 def expected_keys(sessions: Sequence[tuple[str, Sequence[str]]]) -> set[str]:
     """What the schema says is there after programs have ended and before their results expire, but for engines and token streams."""
-    permanent = {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines, KEYS.sessions}
+    permanent = {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines, KEYS.sessions, KEYS.learned}
     for session, variables in sessions:
         permanent |= {KEYS.session(session), KEYS.calls(session), KEYS.variables(session), KEYS.news(session)}
         permanent |= {KEYS.variable(name) for name in variables}

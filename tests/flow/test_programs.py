@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 
@@ -89,7 +90,7 @@ async def leftovers(redis: Redis) -> set[str]:
 def expected_keys(session: str, variables: list[str]) -> set[str]:
     """What the schema says is there after a program has ended and before its results expire."""
     calls = {variable.partition(".")[0] for variable in variables}
-    permanent = {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines, KEYS.sessions}
+    permanent = {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines, KEYS.sessions, KEYS.learned}
     own = {KEYS.session(session), KEYS.calls(session), KEYS.variables(session), KEYS.news(session)}
     return permanent | own | {KEYS.call(call) for call in calls} | {KEYS.variable(variable) for variable in variables}
 
@@ -116,7 +117,7 @@ async def test_results_of_a_session_expire_and_leave_no_key(settings: Settings, 
         async with asyncio.timeout(10):
             while any(session.id in key for key in await leftovers(real_redis)) or await real_redis.zcard(KEYS.sessions):
                 await asyncio.sleep(0.05)
-        assert await leftovers(real_redis) == {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines}
+        assert await leftovers(real_redis) == {KEYS.tasks, KEYS.events, KEYS.core, KEYS.leader, KEYS.engines, KEYS.learned}
         core.cancel()
         engine.cancel()
 
@@ -135,6 +136,21 @@ async def test_a_program_goes_on_when_servecore_is_replaced(settings: Settings) 
             core = group.create_task(serve(settings))
             assert await last.aget(timeout=20)
         core.cancel()
+        engine.cancel()
+
+
+async def test_what_servecore_has_learned_is_known_to_its_successor(settings: Settings, real_redis: Redis) -> None:
+    async with asyncio.TaskGroup() as group:
+        engine = group.create_task(run_engine(settings, "sim"))
+        for times in (1, 2, 3):
+            core = group.create_task(serve(settings))
+            async with P.AsyncSession(settings.redis_url) as session:
+                assert await start(text="x")
+            await until_closed(real_redis, session.id)
+            learned = {name.decode(): json.loads(text) for name, text in (await real_redis.hgetall(KEYS.learned)).items()}
+            assert {name.partition(":")[0] for name in learned} == {"length", "speed"}
+            assert learned["length:*"]["seen"] == pytest.approx(times, abs=0.1)
+            core.cancel()
         engine.cancel()
 
 

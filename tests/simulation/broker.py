@@ -128,6 +128,7 @@ class Broker(Store):
             active={name: dict(hashes[KEYS.call(name)]) for name in sorted(sets.get(KEYS.active, ()))},
             variable={name: dict(record) for name, record in found.items() if record is not None},
             engines={name: dict(hashes[KEYS.engine(name)]) for name in sorted(sets.get(KEYS.engines, ()))},
+            learned=dict(hashes.get(KEYS.learned, {})),
         )
 
     # Engines' side --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tests.unit.core.cell import KEYS
 CALLS = 100
 LIMITS = Limits(results=100, idle=60)
 ENGINES = (("e0", "m"), ("e1", "n"), ("e2", "m"), ("e3", "n"))
-PERMANENT = {KEYS.core, KEYS.dead}  # tasks and events are no keys of the model
+PERMANENT = {KEYS.core, KEYS.dead, KEYS.learned}  # tasks and events are no keys of the model
 
 
 class BrokenPromiseError(AssertionError):

@@ -21,10 +21,6 @@ class AtOnce(ABC):
     def choose(self, generation: Generation, engines: Sequence[Engine]) -> Engine:
         """The engine for a request, of those that serve its model."""
 
-    def priority(self, generation: Generation) -> int:
-        """For the engine's own queue, lower first; the same for all unless the router knows more."""
-        return 0
-
     def added(self, generations: Collection[Generation], now: float) -> None:
         return  # routers see no graph
 
@@ -47,8 +43,11 @@ class AtOnce(ABC):
             self._came.popleft()
             if not generation.ended:
                 engine = self.choose(generation, serving)
-                return Decision(generation, engine, why=type(self).__name__, priority=self.priority(generation))
+                return Decision(generation, engine, why=type(self).__name__)
         return None
+
+    def priority(self, generation: Generation) -> int:
+        return 0  # the same for all, unless the router knows more
 
     def wake(self) -> float | None:
         return None
@@ -70,3 +69,9 @@ class AtOnce(ABC):
 
     def reported(self, report: EngineHolds) -> bool:
         return True
+
+    def learned(self) -> Mapping[str, str | None]:
+        return {}  # what they know are their books, which are empty when they begin anew
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        return

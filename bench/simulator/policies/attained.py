@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.simulator.policies.affinity import Affinity
 from bench.simulator.surroundings import Surroundings
 from parrot.core.graph import Generation
@@ -10,7 +12,7 @@ from parrot.wire.to_core import Usage
 
 
 class Attained(Affinity):
-    """What a program has had is what its finished calls took in the engines; the engines' queues go by that.
+    """What a program has had is what its finished calls took in the engines; the engines' queues go by what it had when a call came.
 
     Args:
         surroundings: where it looks.
@@ -19,9 +21,18 @@ class Attained(Affinity):
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
         self._attained: dict[str, float] = {}  # seconds, by session: what Autellix calls a program
+        self._priorities: dict[Generation, int] = {}
+
+    def choose(self, generation: Generation, engines: Sequence[Engine]) -> Engine:
+        self._priorities[generation] = int(1000 * self._attained.get(generation.call.session, 0.0))
+        return super().choose(generation, engines)
 
     def priority(self, generation: Generation) -> int:
-        return int(1000 * self._attained.get(generation.call.session, 0.0))
+        return self._priorities.get(generation, 0)  # of what a predecessor gave nothing is known
+
+    def ended(self, generation: Generation, now: float) -> None:
+        super().ended(generation, now)
+        self._priorities.pop(generation, None)
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         super().left(generation, engine, usage, now)

@@ -25,7 +25,6 @@ class Contestant:
         name: of the policy.
         about: what it is, in a few words.
         make: a new one.
-        own: it is ServeCore's, so that ServeCore may re-order what its engines hold.
         lost: how many reports of engines it does not get, from 0 to 1.
         deaths: how often ServeCore dies while it works.
     """
@@ -33,7 +32,6 @@ class Contestant:
     name: str
     about: str
     make: Callable[[Surroundings], Policy]
-    own: bool = True
     lost: float = 0.0
     deaths: int = 0
 
@@ -43,11 +41,11 @@ OURS = "ours"
 ORACLE = "oracle"
 
 RIVALS = (
-    Contestant("round-robin", "first come, first served, to each engine in turn", lambda _: RoundRobin(), own=False),
-    Contestant("least-loaded", "to the engine with the fewest requests", lambda _: LeastLoaded(), own=False),
-    Contestant("prefix-aware", "to the longest cached prefix, unless out of balance", PrefixAware, own=False),
-    Contestant(STRONG, "session affinity and prefixes: the strong baseline", Affinity, own=False),
-    Contestant("attained", "programs that have had least first, placed as by the strong baseline", Attained, own=False),
+    Contestant("round-robin", "first come, first served, to each engine in turn", lambda _: RoundRobin()),
+    Contestant("least-loaded", "to the engine with the fewest requests", lambda _: LeastLoaded()),
+    Contestant("prefix-aware", "to the longest cached prefix, unless out of balance", PrefixAware),
+    Contestant(STRONG, "session affinity and prefixes: the strong baseline", Affinity),
+    Contestant("attained", "programs that have had least first, placed as by the strong baseline", Attained),
 )
 OWN = (
     Contestant(OURS, "ServeCore", lambda _: Scheduler()),

@@ -124,6 +124,24 @@ async def test_long_texts_travel_with_the_names_of_their_beginnings(session: Fak
     assert one[2] != two[2]
 
 
+async def test_long_python_values_travel_with_the_names_of_their_beginnings_too(session: FakeAsyncSession) -> None:
+    document = "d" * 2 * BLOCK_CHARACTERS
+    quote(f"{document} one" + "x" * BLOCK_CHARACTERS, session=session)
+    quote(f"{document} two" + "x" * BLOCK_CHARACTERS, session=session)
+    first, second = session.fake.all(SubmitCall)
+    assert first.template == second.template == [Segment("slot", "source"), Segment("slot", "said")]
+    one, two = first.arguments["source"], second.arguments["source"]
+    assert one.blocks[:2] == two.blocks[:2] == block_digests(document)
+    assert one.blocks[2] != two.blocks[2]
+    assert {one.hash, two.hash} == session.fake.texts.keys()
+
+
+async def test_a_long_python_value_that_ends_in_blanks_is_trimmed_before_an_output_like_a_short_one(session: FakeAsyncSession) -> None:
+    quote("x" * BLOCK_CHARACTERS + " \t", session=session)
+    assert only_call(session).template == [Segment("hash", content_hash("x" * BLOCK_CHARACTERS)), Segment("slot", "said")]
+    assert only_call(session).arguments == {}
+
+
 async def test_a_text_that_is_shorter_than_a_block_says_nothing_of_blocks(session: FakeAsyncSession) -> None:
     echo("x" * LONG, session=session)
     assert '"blocks"' not in str(encode(only_call(session))["body"])

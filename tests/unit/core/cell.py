@@ -159,6 +159,7 @@ class Cell:
             active={name: hashes.get(KEYS.call(name), {}) for name in sets.get(KEYS.active, {})},
             variable={name: hashes[key] for names in variables.values() for name in names if (key := KEYS.variable(name)) in hashes},
             engines={name: hashes[KEYS.engine(name)] for name in sets.get(KEYS.engines, {})},
+            learned=dict(hashes.get(KEYS.learned, {})),
         )
         self.machine, unsent = rebuild(KEYS, self.limits, Lead(2, {}, self.batch.number, forgetful), found, self.now)
         return unsent

@@ -112,11 +112,6 @@ def test_no_output_is_expected_to_be_longer_than_its_sampling_allows(lengths: Le
     for _ in range(20):
         lengths.learn(make_generation(most=500), used(400))
     assert lengths.expect(make_generation(most=50)) == 50
-    assert lengths.quantile(make_generation(most=50), 0.9) == 50
-
-
-def test_of_an_unknown_function_the_longest_that_is_allowed_is_not_exceeded(lengths: LearnedLengths) -> None:
-    assert lengths.quantile(make_generation(most=70), 0.9) == 70
 
 
 def test_functions_and_models_are_told_apart(lengths: LearnedLengths) -> None:
@@ -128,12 +123,13 @@ def test_functions_and_models_are_told_apart(lengths: LearnedLengths) -> None:
     assert expected == pytest.approx([10, 100, 50], abs=1.5)
 
 
-def test_functions_that_were_not_used_for_long_are_forgotten(lengths: LearnedLengths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_that_were_not_used_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "FUNCTIONS", 10)
+    lengths = LearnedLengths()
     for number in range(100):
         lengths.learn(make_generation(function="often"), used(33))
         lengths.learn(make_generation(function=f"f{number}"), used(99, tokens_in=500))
-    assert len(lengths._sketches) == len(lengths._missing) == len(lengths._computed) == 10
+    assert len(lengths._functions) == 10
     assert lengths.expect(make_generation(function="often")) == pytest.approx(33, abs=1)
     assert lengths.computed(make_generation(function="f0")) == 0
     assert lengths.computed(make_generation(function="f99")) == 500

@@ -342,7 +342,7 @@ def test_results_of_a_closed_session_expire_with_every_key_of_it() -> None:
     cell.tell(open_session(), engine_up(), text("v"), call("a", "{{i}} A: {{x}}", i="v"))
     cell.tell(cell.publish(*cell.take_jobs()))
     cell.tell(close_session())
-    everything = {*cell.store.hashes, *cell.store.lists, *cell.store.streams} - {KEYS.engine("e1"), KEYS.core}
+    everything = {*cell.store.hashes, *cell.store.lists, *cell.store.streams} - {KEYS.engine("e1"), KEYS.core, KEYS.learned}
     streams_of_tokens = {KEYS.tokens("v"), KEYS.tokens("a.x")}
     assert set(cell.store.expiring) - streams_of_tokens == everything
     assert set(cell.store.expiring.values()) == {60}

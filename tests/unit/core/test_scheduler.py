@@ -476,6 +476,26 @@ def test_a_change_of_objective_is_sent_to_the_engine_for_what_it_holds(single: S
     assert [order for _, _, order in single.batch.orders] == [Reorder(variable="busy.x", attempt=1, priority=5)]
 
 
+def test_people_see_the_objective_that_what_runs_has_now(single: Stage) -> None:
+    single.tell(ask("a"))
+    assert single.call("busy")["objective"] == "throughput"
+    why = single.call("busy")["why"]
+    single.tell(want("busy"))
+    assert (single.call("busy")["objective"], single.call("busy")["why"]) == ("latency", why)
+    single.tell(want("a"))
+    assert single.call("a")["state"] == "queued"
+    single.finish("busy")
+    assert (single.call("a")["state"], single.call("a")["objective"]) == ("placed", "latency")
+
+
+def test_people_see_the_group_that_what_runs_belongs_to_now() -> None:
+    stage = Stage(up("e1"))
+    stage.tell(ask("part"), ask("other"))
+    assert (stage.call("part")["objective"], stage.call("part")["group"]) == ("throughput", "")
+    stage.tell(ask("reduce", "{{i}} and {{j}} ", i="part.x", j="other.x"), want("reduce"))
+    assert (stage.call("part")["objective"], stage.call("part")["group"]) == ("group", "reduce")
+
+
 def test_all_that_an_answer_depends_on_is_reordered_with_it(single: Stage) -> None:
     single.tell(ask("a"), ask("b"), ask("c"), ask("d", "{{i}} ", i="c.x"))
     single.tell(want("d"))

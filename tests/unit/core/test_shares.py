@@ -63,15 +63,6 @@ def test_the_first_of_all_begins_with_nothing() -> None:
     assert shares.had("a") == 0
 
 
-def test_a_tenant_that_is_forgotten_begins_with_the_others() -> None:
-    shares = Shares()
-    shares.charge("a", 500, 0)
-    shares.charge("b", 900, 0)
-    shares.forget("b")
-    shares.enter("b", ["a"])
-    assert shares.had("b") == 500
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     weights=st.fixed_dictionaries({"a": st.floats(0.5, 4), "b": st.floats(0.5, 4), "c": st.floats(0.5, 4)}),

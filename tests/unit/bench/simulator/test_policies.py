@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 
+import pytest
+
 from bench.simulator.app import App, Given, Pause, Read
 from bench.simulator.metrics import figures
 from bench.simulator.policies.affinity import Affinity
@@ -14,8 +16,10 @@ from bench.simulator.policies.least_loaded import LeastLoaded
 from bench.simulator.policies.prefix_aware import PrefixAware
 from bench.simulator.policies.round_robin import RoundRobin
 from bench.simulator.run import Run
+from bench.simulator.worker import Worker
 from bench.simulator.workload import Kind, Workload
 from parrot.criteria import LATENCY
+from parrot.wire.to_engine import Order, Reorder
 from tests.unit.bench.simulator.runs import TALKS, Notes, go, setting
 
 
@@ -82,6 +86,25 @@ def test_those_who_have_had_least_go_first_in_the_queues_of_engines() -> None:
         assert had == sorted(set(had))
 
 
+def afterthought(app: App) -> Generator[Read | Pause, None, None]:
+    """Somebody asks for a result while it is made."""
+    answer = app.call("talk", [app.text(app.write("question", 3_000))], tokens=200)
+    yield Pause(0.1)
+    yield app.read(answer, LATENCY)
+
+
+@pytest.mark.parametrize(("policy", "reordered"), [("attained", False), (STRONG, False), (OURS, True)])
+def test_engines_are_told_of_changed_priorities_by_policies_that_change_them(
+    policy: str, reordered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Order] = []
+    take = Worker.take
+    monkeypatch.setattr(Worker, "take", lambda worker, order: (told.append(order), take(worker, order)))
+    workload = Workload("afterthoughts", "", (Kind("afterthought", afterthought),))
+    Run(setting(workload=workload, programs=20, rate=4.0), CONTESTANTS[policy].make).go()
+    assert any(isinstance(order, Reorder) for order in told) == reordered
+
+
 def test_routers_leave_their_books_empty() -> None:
     kept: list[Affinity] = []
 
@@ -101,7 +124,6 @@ def test_routers_leave_their_books_empty() -> None:
 
 def test_an_oracle_sees_what_is_cached_at_once_and_does_not_find_less() -> None:
     found = {
-        name: hits(Run(setting(workload=TALKS, programs=40, rate=3.0, reorder=True), CONTESTANTS[name].make).go())
-        for name in (OURS, ORACLE, STRONG)
+        name: hits(Run(setting(workload=TALKS, programs=40, rate=3.0), CONTESTANTS[name].make).go()) for name in (OURS, ORACLE, STRONG)
     }
     assert found[ORACLE] >= found[OURS] - 0.05

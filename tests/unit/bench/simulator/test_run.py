@@ -14,8 +14,10 @@ from bench.simulator.policies.least_loaded import LeastLoaded
 from bench.simulator.policies.round_robin import RoundRobin
 from bench.simulator.profiles import A100_13B
 from bench.simulator.run import Run, Setting
+from bench.simulator.surroundings import Surroundings
 from bench.simulator.workload import Workload
 from bench.simulator.workloads import ALL
+from parrot.core.policy import Policy
 from tests.unit.bench.simulator.runs import BOTH, TALKS, go, setting
 
 
@@ -70,16 +72,30 @@ def test_in_a_closed_loop_as_many_as_were_asked_for_are_under_way() -> None:
 @pytest.mark.parametrize("policy", [name for name in CONTESTANTS if not name.startswith("no-")])
 def test_every_policy_brings_every_program_to_its_end(policy: str) -> None:
     contestant = CONTESTANTS[policy]
-    asked = replace(setting(programs=40), lost=contestant.lost, deaths=contestant.deaths, reorder=contestant.own)
+    asked = replace(setting(programs=40), lost=contestant.lost, deaths=contestant.deaths)
     outcome = Run(asked, contestant.make).go()
     assert len(outcome.stories) == 34
     assert all(story.ended is not None for story in outcome.stories)
     assert outcome.leaders == 1 + contestant.deaths
 
 
+@pytest.mark.parametrize("policy", [name for name in CONTESTANTS if not name.startswith("no-")])
+def test_every_policy_can_die_and_a_new_one_goes_on(policy: str) -> None:
+    made: list[Policy] = []
+
+    def make(surroundings: Surroundings) -> Policy:
+        made.append(CONTESTANTS[policy].make(surroundings))
+        return made[-1]
+
+    outcome = Run(setting(programs=40, rate=4.0, deaths=2), make).go()
+    assert all(story.ended is not None for story in outcome.stories)
+    assert outcome.leaders == len(made) == 3
+    assert len({type(one) for one in made}) == 1
+
+
 @pytest.mark.parametrize("workload", ALL, ids=lambda workload: workload.name)
 def test_every_workload_runs(workload: Workload) -> None:
-    asked = Setting(workload, A100_13B, 4, 4, rate=1.0, reorder=True)
+    asked = Setting(workload, A100_13B, 4, 4, rate=1.0)
     found = figures(Run(asked, CONTESTANTS[OURS].make).go())
     assert found["generations"] >= 1
     assert ("completion_mean" in found) != bool(workload.overload)
