@@ -14,7 +14,6 @@ from parrot.core.policy import Engine
 from parrot.wire.to_core import Usage
 
 SEQUENCE = 32.0  # tokens of context that a sequence costs as much as, beside its own
-PATIENT = 1.0  # what a second of delay counts for work for which nobody waits
 LATELY = 10.0  # seconds for which it counts what prompts were given
 MOST_PROMPTS = 0.8  # of the time that prompts are believed to take
 REMEMBERED = 256  # prompts, to see which came between the tokens of others
@@ -194,7 +193,7 @@ def weight_of(generation: Generation) -> float:
     """What a second of delay to a generation counts: whole to one that is sensitive, to all members of a program together else."""
     if generation.objective.sensitive:
         return 1.0
-    return (1.0 if generation.objective.urgent else PATIENT) / max(1, generation.program.whole().active)
+    return 1.0 / max(1, generation.program.whole().active)
 
 
 def context_of(generation: Generation) -> float:
