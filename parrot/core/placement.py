@@ -4,9 +4,10 @@ The cost of an engine, in seconds, is what the generation itself would take ther
 
     prompts that are being computed there + its own prompt, as far as it is not held there + its output, at the pace of that batch
 
-and the harm that it does: while its prompt is computed the others halt, and as long as it runs they are slower. What is sensitive
-there counts whole; of a group only the last one counts, so that all its members together are as one; work for which nobody waits
-counts less.
+and the harm that it does: while its prompt is computed the others halt, and as long as it runs they are slower. On both sides what is
+sensitive counts whole; of other programs only the last call counts, so that all that run at once are together as one. So one that is not
+sensitive rather waits than halts many chats, and since a pace counts the prompts that came lately, chats keep away from where such
+work is: engines come to differ without anybody saying which one is for what.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parrot.core.graph import Generation
 from parrot.core.learning import Speed
-from parrot.core.load import PATIENT, REMEMBERED, SEQUENCE, Load, context_of, weight_of
+from parrot.core.load import LATELY, MOST_PROMPTS, REMEMBERED, SEQUENCE, Load, context_of, weight_of
 from parrot.core.objectives import Kind
 from parrot.core.programs import Program
 from parrot.wire.to_core import Usage
@@ -116,7 +116,22 @@ def test_a_second_of_delay_counts_whole_for_each_that_is_sensitive_and_once_for_
         program.begin(member)
     assert sum(map(weight_of, members)) == pytest.approx(1.0)
     assert weight_of(make_generation(kind=Kind.TTFT)) == 1.0
-    assert weight_of(make_generation(kind=Kind.THROUGHPUT)) == PATIENT
+    assert weight_of(make_generation(kind=Kind.THROUGHPUT)) == 1.0
+
+
+def test_prompts_that_keep_coming_make_tokens_come_slower_and_are_forgotten(books: Books) -> None:
+    alone = books.load.pace(books.now)
+    for _ in range(20):  # every half a second one that takes a quarter of it: half of the time, in the end
+        books.give(make_generation(tokens_in=int(0.25 / books.load.speed.token_seconds)))
+        books.now += LATELY / 20
+    assert alone == 1.0
+    assert 1.3 < books.load.pace(books.now) < 2.0
+    assert books.load.pace(books.now + 10 * LATELY) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_however_many_prompts_came_tokens_are_believed_to_come_some_day(books: Books) -> None:
+    books.give(make_generation(tokens_in=10_000_000))
+    assert books.load.pace(books.now) == pytest.approx(1 / (1 - MOST_PROMPTS))
 
 
 def test_what_remains_is_the_time_until_the_end_on_average(books: Books) -> None:

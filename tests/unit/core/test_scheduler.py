@@ -16,6 +16,7 @@ from parrot.core.placement import AHEAD, CAP, PATIENCE, RESERVE
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
 from parrot.core.scheduler import LOOKED_AT, Scheduler
+from parrot.core.urgency import LONG_BEFORE
 from parrot.criteria import LATENCY, THROUGHPUT, Criterion
 from parrot.sampling import SamplingConfig
 from parrot.wire.keys import content_hash
@@ -523,11 +524,18 @@ def test_deadlines_go_by_slack_and_not_by_their_moment(single: Stage) -> None:
     assert rest(single)[0] == "b0"
 
 
-def test_what_must_end_in_time_takes_its_turn_beside_chats_until_it_is_due_soon(single: Stage) -> None:
+def test_what_must_end_in_time_lets_chats_go_first_until_it_is_due_soon(single: Stage) -> None:
     single.tell(ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
     single.now += 1
     single.tell(ask("chat"), want("chat"), ask("soon"), want("soon", Criterion.DEADLINE, single.now + 0.5))
-    assert rest(single) == ["soon", "later", "chat"]
+    assert rest(single) == ["soon", "chat", "later"]
+
+
+def test_what_is_due_much_later_does_not_wait_for_its_last_moment(single: Stage) -> None:
+    single.tell(ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
+    single.now += LONG_BEFORE
+    single.tell(ask("chat"), want("chat"))
+    assert rest(single) == ["later", "chat"]
 
 
 def test_what_must_end_in_time_goes_before_what_nobody_waits_for(single: Stage) -> None:
@@ -600,7 +608,7 @@ def test_sensitive_work_is_kept_from_large_batches() -> None:
     for number in range(40):
         stage.tell(ask(f"many{number}", words(4_000, f"many{number}")))
         stage.wait(1)
-    load = stage.scheduler._loads["e1"]
+    load = stage.scheduler._candidates.loads["e1"]
     assert 3 < load.running < 30
     assert load.speed.step(load.context) <= CAP * load.speed.step(load.sensitive_context)
     stage.finish("chat0")
@@ -615,7 +623,7 @@ def test_without_the_rule_it_is_not() -> None:
     for number in range(40):
         stage.tell(ask(f"many{number}", words(4_000, f"many{number}")))
         stage.wait(1)
-    assert stage.scheduler._loads["e1"].running == 41
+    assert stage.scheduler._candidates.loads["e1"].running == 41
 
 
 def test_after_a_while_the_comfort_of_others_does_not_count_any_more() -> None:
@@ -624,10 +632,10 @@ def test_after_a_while_the_comfort_of_others_does_not_count_any_more() -> None:
     for number in range(20):
         stage.tell(ask(f"many{number}", words(8_000, f"many{number}")))
         stage.wait(2)
-    assert stage.scheduler._loads["e1"].running < 20
+    assert stage.scheduler._candidates.loads["e1"].running < 20
     for _ in range(60):
         stage.wait(2)
-    assert stage.scheduler._loads["e1"].running == 21
+    assert stage.scheduler._candidates.loads["e1"].running == 21
 
 
 def test_a_chat_goes_where_it_has_fewer_neighbours() -> None:

@@ -1,0 +1,119 @@
+"""The engines of a cell with their loads, and which of them are looked at for a generation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import filterfalse, islice
+
+from parrot.core.graph import Generation
+from parrot.core.learning import Speed
+from parrot.core.load import Load
+from parrot.core.placement import AHEAD
+from parrot.core.policy import Engine
+from parrot.core.prefixes import PrefixIndex
+from parrot.core.vacancies import Kind, Vacancies, kind_of, serves
+
+HOLDERS, EMPTIEST = 3, 3  # engines that are looked at for a place
+SCANNED = 12  # engines among which others are sought if these have prompts to compute first
+
+
+class Candidates:
+    """Those that hold most of a prompt, and those that are emptiest: one of them is the best, or nearly.
+
+    Args:
+        prefixes: says what engines hold.
+        look_up: whether that counts.
+
+    Attributes:
+        loads: of the engines, by id.
+    """
+
+    def __init__(self, prefixes: PrefixIndex, look_up: bool) -> None:
+        self.loads: dict[str, Load] = {}
+        self._prefixes = prefixes
+        self._look_up = look_up
+        self._vacancies = Vacancies()
+        self._vacant = 0  # bits of the engines that have a free place
+        self._largest: dict[str | None, int] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any engine has a free place."""
+        return bool(self._vacancies)
+
+    def add(self, engine: Engine, speed: Speed) -> None:
+        """An engine is there."""
+        self._prefixes.add(engine.id)
+        self.loads[engine.id] = Load(engine, speed)
+        self.update(self.loads[engine.id])
+        self._measure()
+
+    def remove(self, engine: Engine) -> None:
+        """It is no longer there."""
+        self._vacant &= ~self._prefixes.bit(engine.id)
+        self._vacancies.remove(engine)
+        self._prefixes.remove(engine.id)
+        del self.loads[engine.id]
+        self._measure()
+
+    def update(self, load: Load) -> None:
+        """An engine holds more or less than before."""
+        self._vacancies.update(load)
+        bit = self._prefixes.bit(load.engine.id)
+        self._vacant = self._vacant | bit if load.running < load.places else self._vacant & ~bit
+
+    def kinds(self) -> set[Kind]:
+        """The kinds of engines that have a free place."""
+        return self._vacancies.kinds()
+
+    def serving(self, generation: Generation, kinds: Collection[Kind]) -> set[Kind]:
+        """Those of some kinds that come into question for a generation."""
+        wanted = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
+        model = generation.call.model
+        context = min(wanted, self._largest.get(model, wanted))  # the largest may then say that it is too little
+        return {kind for kind in kinds if serves(kind, model, context)}
+
+    def of(self, generation: Generation, kinds: Collection[Kind], engines: Mapping[str, Engine], now: float) -> Iterator[tuple[Load, int]]:
+        """The engines to look at, with the tokens of the prompt that each holds.
+
+        Args:
+            generation: that is to be placed.
+            kinds: of engines that come into question.
+            engines: by id, those that may take something now.
+            now: seconds since the epoch.
+        """
+        index, beginnings = self._prefixes, generation.beginnings
+        seen = set()
+        if self._look_up:
+            for name, held in index.cached(beginnings, self._vacant):
+                engine = engines.get(name)
+                if engine is None or kind_of(engine) not in kinds:
+                    continue
+                seen.add(name)
+                yield self.loads[name], held
+                if len(seen) >= HOLDERS:
+                    break
+        for engine in self._emptiest(kinds, engines, now):
+            if engine.id not in seen:
+                yield self.loads[engine.id], index.held(engine.id, beginnings) if self._look_up else 0
+
+    def next_filled(self, now: float) -> float | None:
+        """When an engine will have computed so much of what it was given that it can take more."""
+        return min((load.filled - AHEAD for load in self.loads.values() if load.filled > now + AHEAD), default=None)
+
+    def _emptiest(self, kinds: Collection[Kind], engines: Mapping[str, Engine], now: float) -> list[Engine]:
+        def is_filling(engine: Engine) -> bool:
+            """It has prompts to compute before it can take more, however empty it is."""
+            return self.loads[engine.id].filled > now + AHEAD
+
+        emptiest = self._vacancies.emptiest(kinds, engines)
+        near = list(islice(emptiest, EMPTIEST))
+        if all(map(is_filling, near)):
+            near += islice(filterfalse(is_filling, islice(emptiest, SCANNED)), EMPTIEST)
+        return near
+
+    def _measure(self) -> None:
+        """The largest context that an engine takes, by model, and of any."""
+        self._largest = {}
+        for load in self.loads.values():
+            for model in (load.engine.about.model, None):
+                self._largest[model] = max(self._largest.get(model, 0), load.engine.about.capacity.context_tokens)

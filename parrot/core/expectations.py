@@ -1,0 +1,89 @@
+"""What a generation is expected to need: tokens and seconds, from what functions and engines have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from parrot.core.graph import Generation
+from parrot.core.learning import Lengths, Speed
+from parrot.core.load import Load, context_of
+from parrot.core.memory import Memory
+from parrot.core.prefixes import PrefixIndex
+from parrot.wire.to_core import Usage
+
+MODELS = 1_000  # whose engines' speeds are known; the least recently used is forgotten
+NOTED = 250  # things learned that are handed out for successors at once: a few milliseconds
+
+
+class Expectations:
+    """Of one cell.
+
+    Args:
+        lengths: of outputs, and of prompts as far as their texts are not known.
+        prefixes: has counts of prompt tokens.
+        loads: of the engines that are there, by id.
+    """
+
+    def __init__(self, lengths: Lengths, prefixes: PrefixIndex, loads: Mapping[str, Load]) -> None:
+        self._lengths = lengths
+        self._prefixes = prefixes
+        self._loads = loads
+        self._unknown = Speed()
+        self._speeds = Memory("speed:", MODELS, Speed.read)  # by model, of the engine that was last heard of
+
+    def added(self, generation: Generation) -> None:
+        """It is new: reckon with what its function has needed of late."""
+        generation.tokens_out = self._lengths.expect(generation)
+        generation.tail = self.seconds(generation)
+        generation.program.whole().expect(generation, self._service(generation, self._lengths.computed(generation)))
+
+    def ready(self, generation: Generation) -> None:
+        """Its prompt is known: reckon with that, and find the ways of its program."""
+        program = generation.program.whole()
+        generation.tokens_in = self._prompt(generation)
+        generation.tokens_out = self._lengths.expect(generation)
+        program.expect(generation, self._service(generation, generation.tokens_in))
+        program.reckon(self.seconds)
+        program.begin(generation)
+
+    def seconds(self, generation: Generation) -> float:
+        """How long a generation will take by itself, on an engine like those that are there."""
+        speed = self._speed(generation)
+        return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(context_of(generation))
+
+    def speed_of(self, model: str) -> Speed:
+        """What a new engine with a model is believed to be like, until it shows how it is."""
+        known = self._speeds.get(model)
+        return Speed() if known is None else known.copy()
+
+    def learn(self, generation: Generation, load: Load, usage: Usage) -> None:
+        """An engine has done a generation."""
+        self._lengths.learn(generation, usage)
+        self._speeds.note(load.engine.about.model, load.speed)
+
+    def learned(self) -> Mapping[str, str | None]:
+        """What successors should know, as far as it has changed since this was asked."""
+        return {**self._speeds.changes(NOTED), **self._lengths.learned(NOTED)}
+
+    def recall(self, found: Mapping[str, str]) -> None:
+        """Know what a predecessor has learned."""
+        self._speeds.recall(found)
+        self._lengths.recall(found)
+
+    def _prompt(self, generation: Generation) -> int:
+        """Expected tokens of a prompt: as engines have counted them, as far as they have."""
+        if (known := self._prefixes.counted(generation.beginnings)) is not None:
+            counted, estimated = known
+            return max(1, generation.beginnings.prompt_tokens - estimated + counted)
+        return int(self._lengths.prompt(generation))
+
+    def _speed(self, generation: Generation) -> Speed:
+        """Of an engine that could take it."""
+        model = generation.call.model
+        load = next((load for load in self._loads.values() if model is None or load.engine.about.model == model), None)
+        return self._unknown if load is None else load.speed
+
+    def _service(self, generation: Generation, computed: float) -> float:
+        """Engine time that a generation will need, of whose prompt so many tokens must be computed."""
+        speed = self._speed(generation)
+        return speed.prefill(computed) + generation.tokens_out * speed.share(context_of(generation))

@@ -1,0 +1,50 @@
+"""Who goes first: moments on one axis, up to which others may go before a generation.
+
+Somebody waits for it: a program that came first and has the shorter way to go. It must end in time: when it has to begin, at the latest
+(least slack first). Nobody waits: the program that has had least, after those for which somebody waits, but for a bounded time only.
+"""
+
+from __future__ import annotations
+
+from parrot.core.backlog import Rank
+from parrot.core.graph import Generation
+from parrot.core.objectives import Kind
+from parrot.core.placement import PATIENCE
+from parrot.core.rules import Rules
+
+LONG_BEFORE = PATIENCE / 2  # seconds that what is due much later lets others go first: how long its way will be is not sure
+WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
+
+
+def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
+    """The smaller, the earlier; within a program the longer way first.
+
+    Args:
+        generation: that waits; the ways of its program are reckoned.
+        engines: how many there are.
+        rules: which hold.
+    """
+    objective, program = generation.objective, generation.program.whole()
+    if not rules.ways and not rules.objectives:
+        return (generation.order,)
+    moment = program.arrived
+    if rules.ways:
+        moment += WAY * (program.way + program.rest / max(1, engines))
+    if rules.objectives:
+        if not objective.urgent:
+            moment = program.arrived + PATIENCE + (program.attained if rules.ways else 0.0)
+        elif objective.kind is Kind.DEADLINE:
+            moment = program.arrived + LONG_BEFORE
+        if objective.due is not None:
+            moment = min(moment, objective.due - generation.tail)
+    return (moment, -generation.tail, generation.order)
+
+
+def slack(generation: Generation, now: float) -> float | None:
+    """Seconds that a generation could lose before something is late: its deadline, or else its program. None if nothing can be late."""
+    due = generation.objective.due
+    if due is not None:
+        return due - now - generation.tail
+    if generation.objective.urgent:
+        return generation.program.whole().way - generation.tail
+    return None
