@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.simulator.capacity import Capacities
 from bench.simulator.metrics import figures
 from bench.simulator.plot import plot
-from bench.simulator.policies.contestants import ABLATIONS, CONTESTANTS, ORACLE, OURS, RIVALS, STRONG
+from bench.simulator.policies.contestants import ABLATIONS, CONTESTANTS, OURS, OWN, RIVALS, STRONG
 from bench.simulator.profiles import PROFILES
 from bench.simulator.report import Row, summarize, table, to_json
 from bench.simulator.run import Run, Setting
@@ -60,7 +60,7 @@ def run(spec: Spec) -> list[Row]:
         PROFILES[spec.profile],
         spec.engines,
         spec.programs,
-        rate=(workload.overload or spec.load) * spec.capacity,
+        rate=(workload.overload or spec.load) * spec.capacity * contestant.part,
         seed=spec.seed,
         lost=contestant.lost,
         deaths=contestant.deaths,
@@ -153,7 +153,7 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.policy is None:
         ablated = [STRONG, OURS, *(one.name for one in ABLATIONS)]
-        options.policy = ablated if options.ablate else [*(one.name for one in RIVALS), OURS, ORACLE]
+        options.policy = ablated if options.ablate else [one.name for one in (*RIVALS, *OWN)]
     return options
 
 

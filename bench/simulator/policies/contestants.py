@@ -27,6 +27,7 @@ class Contestant:
         make: a new one.
         lost: how many reports of engines it does not get, from 0 to 1.
         deaths: how often ServeCore dies while it works.
+        part: of the load that it is given.
     """
 
     name: str
@@ -34,11 +35,13 @@ class Contestant:
     make: Callable[[Surroundings], Policy]
     lost: float = 0.0
     deaths: int = 0
+    part: float = 1.0
 
 
 STRONG = "affinity"
 OURS = "ours"
 ORACLE = "oracle"
+BOUND = "alone"
 
 RIVALS = (
     Contestant("round-robin", "first come, first served, to each engine in turn", lambda _: RoundRobin()),
@@ -61,6 +64,7 @@ OWN = (
         "ServeCore, told objectives and lengths by hand",
         lambda seen: Scheduler(lengths=TrueLengths(seen), objective=by_hand(seen)),
     ),
+    Contestant(BOUND, "ServeCore with a fiftieth of the load: what no policy can beat", lambda _: Scheduler(), part=0.02),
 )
 
 
