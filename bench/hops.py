@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,11 +54,12 @@ class Shape:
 
 @dataclass(frozen=True)
 class Figures:
-    """One run of one side."""
+    """One run of one side; with the CPU time that ServeCore has used for each hop, where there is one."""
 
     p50_ms: float
     p99_ms: float
     hops_per_second: float
+    core_us: float = 0.0
 
 
 def figures(hops_ns: list[int], began_ns: int, ended_ns: int) -> Figures:
@@ -75,8 +76,12 @@ def step(text: Annotated[str, P.Input], result: Annotated[str, P.Output(P.Sampli
     """{{text}} goes on: {{result}}"""
 
 
-async def submit_and_wait(url: str, shape: Shape) -> None:
-    """Submit all chains behind one gate, open it once ServeCore has taken them all in, and wait for the ends."""
+async def submit_and_wait(url: str, shape: Shape, core: int) -> float:
+    """Submit all chains behind one gate, open it once ServeCore has taken them all in, and wait for the ends.
+
+    Returns:
+        Seconds of CPU that the process `core` has used since the gate was opened.
+    """
     redis = connect(url)
     try:
         async with P.AsyncSession(url, name="hops") as session:
@@ -93,9 +98,11 @@ async def submit_and_wait(url: str, shape: Shape) -> None:
                 if time.monotonic() > deadline:
                     raise TimeoutError("ServeCore did not take the calls in.")
                 await asyncio.sleep(0.05)
+            before = cpu_seconds(core)
             gate.set("go")
             for end in ends:
                 await end.aget(timeout=PATIENCE)
+            return cpu_seconds(core) - before
     finally:
         await redis.aclose()
 
@@ -112,14 +119,20 @@ def run_parrot(folder: Path, url: str, shape: Shape) -> Figures:
     }
     core = [sys.executable, "-m", "parrot.cli", "core"]
     worker = [sys.executable, "-m", "bench.hop_worker", str(marks)]
-    with process(core, environment), process(worker, environment):
-        asyncio.run(submit_and_wait(url, shape))
+    with process(core, environment) as leader, process(worker, environment):
+        spent = asyncio.run(submit_and_wait(url, shape, leader.pid))
     rows = [line.split() for line in marks.read_text().splitlines()]
     read = {name: int(at) for name, at, _ in rows}
     ready = {name: int(at) for name, _, at in rows}
     order = list(read)
     # The calls of one chain are read one after the other; which call follows which is in the key of the consumer.
-    return pair_up(follows(url), read, ready, order)
+    return replace(pair_up(follows(url), read, ready, order), core_us=1e6 * spent / shape.hops)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of CPUs so far, for itself and in the kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def follows(url: str) -> dict[str, str]:
@@ -219,11 +232,11 @@ async def begin_bare_bus(url: str, chains: int) -> None:
 
 
 @contextmanager
-def process(argv: list[str], environment: dict[str, str]) -> Iterator[None]:
+def process(argv: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child process that is told to end, and does."""
     child = subprocess.Popen(argv, env=environment)
     try:
-        yield
+        yield child
     finally:
         child.send_signal(signal.SIGTERM)
         child.wait(timeout=30)
@@ -274,11 +287,12 @@ def main() -> None:
 
 def table(medians: dict[str, dict[str, Figures]], shapes: dict[str, Shape]) -> Table:
     """The medians, for people."""
-    shown = Table("load", "side", "p50 of a hop", "p99 of a hop", "hops per second")
+    shown = Table("load", "side", "p50 of a hop", "p99 of a hop", "hops per second", "ServeCore's CPU")
     for name, sides in medians.items():
         for side, one in sides.items():
             load = f"{name} ({shapes[name].chains} x {shapes[name].length} calls)"
-            shown.add_row(load, side, f"{one.p50_ms:.2f} ms", f"{one.p99_ms:.2f} ms", f"{one.hops_per_second:,.0f}")
+            core = f"{one.core_us:.0f} us a hop" if one.core_us else ""
+            shown.add_row(load, side, f"{one.p50_ms:.2f} ms", f"{one.p99_ms:.2f} ms", f"{one.hops_per_second:,.0f}", core)
     return shown
 
 

@@ -17,6 +17,7 @@ from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationRetu
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
+_ALWAYS = frozenset(Job.model_fields) - {"priority", "marks", "salt"}
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 
 
@@ -130,12 +131,9 @@ def _clear_for_suspects(cell: Cell) -> None:
 def job_of(generation: Generation, salt: str) -> Job:
     """The job that an engine is sent for the current attempt of a generation; with the salt of the graph's `owner` of it."""
     call, lowered = generation.call, generation.lowered
-    said: dict[str, Any] = {"priority": generation.priority} if generation.priority else {}  # what is left out costs nothing on the way
-    if marks := generation.beginnings.marks():
-        said["marks"] = marks
-    if salt:
-        said["salt"] = salt
+    optional: dict[str, Any] = {"priority": generation.priority, "marks": generation.beginnings.marks(), "salt": salt}
     return Job.model_construct(  # from parts that were validated when they came in
+        _ALWAYS.union(name for name, value in optional.items() if value),  # what is left out costs nothing on the way
         variable=lowered.variable,
         attempt=generation.attempt,
         session=call.session,
@@ -145,7 +143,7 @@ def job_of(generation: Generation, salt: str) -> Job:
         prompt=list(lowered.prompt),
         sampling=lowered.sampling,
         chat=call.chat,
-        **said,
+        **optional,
     )
 
 

@@ -58,12 +58,14 @@ class Load:
     """
 
     __slots__ = (
-        *("_charges", "_computed", "_ends", "_origin", "_prompted", "_prompted_at", "_times", "_totals", "_unseen", "_unseen_tokens"),
+        *("_charges", "_computed", "_ends", "_holds", "_origin", "_prompted", "_prompted_at"),
+        *("_times", "_totals", "_unseen", "_unseen_tokens"),
         *("context", "engine", "filled", "kv_tokens", "places", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
     )
 
     def __init__(self, engine: Engine, speed: Speed) -> None:
         self.engine = engine
+        self._holds = engine.holds
         self.speed = speed
         self.places = engine.about.capacity.running
         self.kv_tokens = engine.about.capacity.kv_tokens
@@ -87,7 +89,7 @@ class Load:
     @property
     def running(self) -> int:
         """Generations that it holds."""
-        return len(self.engine.holds)
+        return len(self._holds)
 
     @property
     def fullness(self) -> float:

@@ -42,6 +42,7 @@ class Kind(StrEnum):
 
 
 STRICTNESS = {kind: rank for rank, kind in enumerate(Kind)}  # lower is stricter
+_SENSITIVE = (Kind.LATENCY, Kind.TTFT, Kind.TPOT)
 _OWN = {criterion: Kind(criterion.value) for criterion in Criterion}
 _HANDED_UP = {Kind.TTFT: Kind.LATENCY, Kind.TPOT: Kind.THROUGHPUT}  # all others as they are
 
@@ -67,7 +68,7 @@ class Objective(NamedTuple):
     @property
     def sensitive(self) -> bool:
         """It suffers by itself from each neighbour in its batch; a member of a group does not, since only the last one counts."""
-        return STRICTNESS[self.kind] < STRICTNESS[Kind.DEADLINE]
+        return self.kind in _SENSITIVE
 
 
 IDLE = Objective(Kind.THROUGHPUT)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from parrot.core.graph import Generation
-from parrot.core.load import Load
+from parrot.core.load import Load, context_of, weight_of
 from parrot.core.rules import Rules
 
 AHEAD = 0.25  # seconds of prompts that may wait in an engine to be computed: what keeps it busy, and no more
@@ -50,63 +50,81 @@ class Case(NamedTuple):
     """A generation that is to be placed, and what holds for all engines at this moment.
 
     Attributes:
-        generation: which.
+        tokens_in, tokens_out: of the generation.
         context: that it would add to a batch, in tokens.
+        weight: what a second of delay to it counts.
+        entitled: it takes room wherever there is some, whomever it disturbs.
+        reserve: some places are kept for sensitive work, which has come of late, so that more may come soon.
         now: seconds since the epoch.
-        sensitive_lately: sensitive work has come of late, so that some may come soon.
         rules: which hold.
     """
 
-    generation: Generation
+    tokens_in: int
+    tokens_out: float
     context: float
-    now: float
     weight: float
-    sensitive_lately: bool
+    entitled: bool
+    reserve: bool
+    now: float
     rules: Rules
+
+
+def case_of(generation: Generation, now: float, sensitive_lately: bool, rules: Rules) -> Case:
+    """What there is to know of a generation that is to be placed now."""
+    return Case(
+        generation.tokens_in,
+        generation.tokens_out,
+        context_of(generation),
+        weight_of(generation) if rules.harm else 1.0,
+        is_entitled(generation, now),
+        rules.reserve and sensitive_lately,
+        now,
+        rules,
+    )
+
+
+def is_entitled(generation: Generation, now: float) -> bool:
+    """Whether a generation takes room wherever there is some: it is sensitive, or has waited for long enough."""
+    return generation.objective.sensitive or now - generation.since > PATIENCE
 
 
 def has_room(load: Load, held: int, case: Case) -> bool:
     """Whether an engine that holds so many tokens of the prompt can take the generation now without making others wait."""
-    generation, rules, running = case.generation, case.rules, load.running
+    running = load.running
     if running >= load.places:
         return False
     if not running:
         return True  # it will never be emptier
-    if rules.backlog and load.filled > case.now + AHEAD:
+    if load.filled > case.now + AHEAD and case.rules.backlog:
         return False
-    if load.tokens + generation.tokens_in - held + generation.tokens_out > FULL * load.kv_tokens:
+    if load.tokens + case.tokens_in - held + case.tokens_out > FULL * load.kv_tokens:
         return False
-    if generation.objective.sensitive or case.now - generation.since > PATIENCE:
+    if case.entitled:
         return True
-    if rules.reserve and case.sensitive_lately and running >= load.places - load.places // RESERVE:
+    if case.reserve and running >= load.places - load.places // RESERVE:
         return False
-    if not rules.harm or not load.sensitive:
+    if not load.sensitive or not case.rules.harm:
         return True
     return load.speed.step(load.context + case.context) <= CAP * load.speed.step(load.sensitive_context)
 
 
 def wait(load: Load, held: int, case: Case) -> float:
     """Seconds until an engine that has no room for a generation should have some: until enough of what it holds is done."""
-    generation = case.generation
     places = 1 / load.places if load.running >= load.places else 0.0
-    tokens = load.tokens + generation.tokens_in - held + generation.tokens_out - FULL * load.kv_tokens
+    tokens = load.tokens + case.tokens_in - held + case.tokens_out - FULL * load.kv_tokens
     part = max(places, tokens / load.tokens if load.tokens else 0.0)
     return max(SOON, load.filled - AHEAD - case.now, min(1.0, part) * load.remaining(case.now))
 
 
 def cost(load: Load, held: int, case: Case) -> Cost:
     """What a generation would cost on an engine, once that has room."""
-    generation, speed = case.generation, load.speed
-    tokens_out = generation.tokens_out
+    speed, computing = load.speed, max(1.0, case.tokens_in - held) * load.speed.token_seconds
     waiting = 0.0 if has_room(load, held, case) else wait(load, held, case)
-    computing = max(1.0, generation.tokens_in - held) * speed.token_seconds
-    filled = load.filled - case.now
-    begin = waiting if waiting > filled else max(filled, 0.0)
     step = speed.step_seconds + speed.context_seconds * (load.context + case.context)
-    own = begin + computing + tokens_out * step * load.pace(case.now)
+    own = max(waiting, load.filled - case.now) + computing + case.tokens_out * step * load.pace(case.now)
     seconds = case.weight * own + (ANEW - 1.0) * computing
-    if case.rules.harm:
-        seconds += load.weight * (computing + tokens_out * speed.context_seconds * case.context)
+    if load.weight and case.rules.harm:
+        seconds += load.weight * (computing + case.tokens_out * speed.context_seconds * case.context)
     return Cost(seconds, own, waiting, load, held)
 
 

@@ -12,9 +12,9 @@ from parrot.core.candidates import Candidates
 from parrot.core.expectations import Expectations
 from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths
-from parrot.core.load import Load, context_of, weight_of
+from parrot.core.load import Load
 from parrot.core.objectives import STRICTNESS, Objective
-from parrot.core.placement import PATIENCE, Case, explain, has_room, ranked
+from parrot.core.placement import case_of, explain, has_room, is_entitled, ranked
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
@@ -154,8 +154,7 @@ class Scheduler:
             if none is worth to be taken now: then none is for the next one like it either.
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
-        weight = weight_of(generation) if self._rules.harm else 1.0
-        case = Case(generation, context_of(generation), now, weight, now - self._sensitive < LATELY, self._rules)
+        case = case_of(generation, now, now - self._sensitive < LATELY, self._rules)
         candidates = self._candidates.of(generation, kinds, engines, now)
         if not self._rules.patience:
             candidates = (pair for pair in candidates if has_room(*pair, case))
@@ -175,8 +174,7 @@ class Scheduler:
 
     def _keep_free(self, generation: Generation, now: float) -> None:
         """There is no room for a generation: none of those behind it gets what it waits for, but what is kept for sensitive work."""
-        entitled = generation.objective.sensitive or now - generation.since > PATIENCE
-        for sensitive in (False, True)[: 1 + entitled]:
+        for sensitive in (False, True)[: 1 + is_entitled(generation, now)]:
             self._open[sensitive] -= self._candidates.serving(generation, self._open[sensitive])
         self._list_lanes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from itertools import count
 
 from parrot.core.beginnings import UNREAD, Beginnings
@@ -12,7 +13,7 @@ from parrot.core.policy import Engine
 from parrot.core.programs import Program
 from parrot.sampling import SamplingConfig
 from parrot.wire.states import VariableState
-from parrot.wire.to_core import Capacity
+from parrot.wire.to_core import Capacity, EngineHolds
 from tests.unit.core.cell import engine_up
 
 _numbers = count(1)
@@ -53,3 +54,15 @@ def make_engine(name: str = "e1", *, running: int = 8, model: str = "m", kv: int
     """One that is up and holds nothing."""
     capacity = Capacity(running=running, kv_tokens=kv, context_tokens=context, block_tokens=16)
     return Engine(engine_up(name, model=model).model_copy(update={"capacity": capacity}))
+
+
+def prompt(*names: int) -> Beginnings:
+    """A prompt whose beginnings have these names, and 100 estimated tokens more each."""
+    tokens = array("q", (100 * (place + 1) for place in range(len(names))))
+    return Beginnings(array("q", names), tokens, array("q", names), 100 * len(names))
+
+
+def says(engine: str, sequence: int, *names: int, removed: tuple[int, ...] = (), whole: bool = False, tokens: int = 90) -> EngineHolds:
+    """What an engine reports of such beginnings; it has counted so many tokens more for each."""
+    stored = [(name, tokens * (place + 1)) for place, name in enumerate(names)]
+    return EngineHolds(engine=engine, sequence=sequence, whole=whole, stored=stored, removed=list(removed))

@@ -10,7 +10,7 @@ from parrot.core.loop import policy_of
 from parrot.core.machine import Machine
 from parrot.wire.to_core import OpenSession, Usage
 from tests.unit.core.cell import KEYS, Cell
-from tests.unit.core.test_scheduler import DAY, ask, up
+from tests.unit.core.stage import DAY, ask, up
 
 
 def served(weights: dict[str, float], most: int) -> Counter[str]:

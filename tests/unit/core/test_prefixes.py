@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 
 import pytest
@@ -13,17 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from parrot.core.beginnings import Beginnings
 from parrot.core.prefixes import SETTLING, PrefixIndex
 from parrot.wire.to_core import EngineHolds
-
-
-def prompt(*names: int) -> Beginnings:
-    """A prompt whose beginnings have these names, and 100 estimated tokens more each."""
-    tokens = array("q", (100 * (place + 1) for place in range(len(names))))
-    return Beginnings(array("q", names), tokens, array("q", names), 100 * len(names))
-
-
-def says(engine: str, sequence: int, *names: int, removed: tuple[int, ...] = (), whole: bool = False, tokens: int = 90) -> EngineHolds:
-    stored = [(name, tokens * (place + 1)) for place, name in enumerate(names)]
-    return EngineHolds(engine=engine, sequence=sequence, whole=whole, stored=stored, removed=list(removed))
+from tests.unit.core.making import prompt, says
 
 
 @pytest.fixture

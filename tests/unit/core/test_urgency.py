@@ -1,0 +1,269 @@
+"""Who goes first."""
+
+from __future__ import annotations
+
+import pytest
+
+from parrot.core.graph import Generation
+from parrot.core.objectives import Kind
+from parrot.core.placement import PATIENCE
+from parrot.core.rules import Rules
+from parrot.core.urgency import LONG_BEFORE, WAY, rank, slack
+from parrot.criteria import LATENCY, THROUGHPUT, Criterion
+from parrot.wire.to_core import OpenSession
+from parrot.wire.to_engine import Reorder
+from tests.unit.core.making import make_generation
+from tests.unit.core.stage import DAY, Stage, ask, up, want
+
+# By itself --------------------------------------------------------------------------------------
+
+
+def waiting(
+    kind: Kind, arrived: float = 0.0, *, due: float | None = None, way: float = 0.0, rest: float = 0.0, had: float = 0.0
+) -> Generation:
+    """One at the beginning of a way of so many seconds, in a program that needs `rest` in all and has had so much."""
+    generation = make_generation(kind=kind)
+    generation.objective = generation.objective._replace(due=due)
+    program = generation.program
+    generation.tail = program.way = way
+    program.arrived, program.rest, program.attained = arrived, rest, had
+    return generation
+
+
+def first_of(*generations: Generation, engines: int = 1, rules: Rules | None = None) -> int:
+    """Which of some goes first."""
+    ranks = [rank(generation, engines, rules or Rules()) for generation in generations]
+    return ranks.index(min(ranks))
+
+
+def test_of_what_is_due_the_least_slack_goes_first() -> None:
+    dues = [waiting(Kind.DEADLINE, due=due, way=way) for due, way in ((20.0, 1.0), (25.0, 15.0), (19.0, 2.0), (30.0, 18.0))]
+    by_rank = sorted(dues, key=lambda one: rank(one, 1, Rules()))
+    assert by_rank == sorted(dues, key=lambda one: slack(one, 0.0) or 0.0)
+    assert [slack(one, 5.0) for one in by_rank] == [5.0, 7.0, 12.0, 14.0]
+
+
+def test_what_is_late_already_has_less_than_no_slack() -> None:
+    assert slack(waiting(Kind.DEADLINE, due=10.0, way=4.0), 8.0) == -2.0
+
+
+def test_a_chat_that_is_due_begins_in_time_though_its_way_is_long() -> None:
+    chat, short = waiting(Kind.LATENCY, due=12.0, way=11.0), waiting(Kind.LATENCY, way=1.0)
+    assert first_of(chat, short) == 0
+    assert first_of(waiting(Kind.LATENCY, way=11.0), short) == 1
+
+
+def test_what_can_be_late_for_its_program_only_has_the_rest_of_the_way_as_slack() -> None:
+    chat = waiting(Kind.LATENCY, way=5.0)
+    chat.tail = 2.0
+    assert slack(chat, 1_000.0) == 3.0
+    assert slack(waiting(Kind.THROUGHPUT, way=5.0), 1_000.0) is None
+
+
+def test_what_nobody_waits_for_goes_after_what_somebody_waits_for_that_comes_within_bounds() -> None:
+    batch = waiting(Kind.THROUGHPUT)
+    assert first_of(batch, waiting(Kind.LATENCY, PATIENCE - 1)) == 1
+    assert first_of(batch, waiting(Kind.LATENCY, PATIENCE + 1)) == 0
+
+
+def test_what_a_program_has_had_counts_only_where_nobody_waits() -> None:
+    for kind, first in ((Kind.THROUGHPUT, 1), (Kind.LATENCY, 0)):
+        assert first_of(waiting(kind, 0.0, had=10.0), waiting(kind, 5.0)) == first
+
+
+def test_a_second_of_way_lets_others_go_first_for_so_many_seconds() -> None:
+    long = waiting(Kind.LATENCY, way=10.0)
+    assert first_of(long, waiting(Kind.LATENCY, WAY * 10 - 1)) == 1
+    assert first_of(long, waiting(Kind.LATENCY, WAY * 10 + 1)) == 0
+
+
+def test_a_broad_program_is_long_where_engines_are_few() -> None:
+    broad, narrow = waiting(Kind.LATENCY, way=1.0, rest=12.0), waiting(Kind.LATENCY, way=4.0, rest=4.0)
+    assert first_of(broad, narrow, engines=1) == 1
+    assert first_of(broad, narrow, engines=12) == 0
+
+
+def test_within_a_program_the_longer_way_goes_first() -> None:
+    short = waiting(Kind.LATENCY, way=3.0)
+    long = make_generation(kind=Kind.LATENCY, program=short.program)
+    short.tail, long.tail = 1.0, 3.0
+    assert first_of(short, long) == 1
+
+
+def test_without_objectives_it_does_not_count_whether_somebody_waits_or_when_it_is_due() -> None:
+    rules = Rules(objectives=False)
+    assert first_of(waiting(Kind.THROUGHPUT), waiting(Kind.LATENCY, 1.0), waiting(Kind.DEADLINE, 2.0, due=2.0), rules=rules) == 0
+    assert first_of(waiting(Kind.LATENCY, way=10.0), waiting(Kind.THROUGHPUT, 1.0), rules=rules) == 1
+
+
+def test_without_ways_it_does_not_count_how_long_they_are_or_what_was_had() -> None:
+    rules = Rules(ways=False)
+    assert first_of(waiting(Kind.LATENCY, way=10.0, rest=10.0), waiting(Kind.LATENCY, 1.0), rules=rules) == 0
+    assert first_of(waiting(Kind.THROUGHPUT, had=10.0), waiting(Kind.THROUGHPUT, 1.0), rules=rules) == 0
+    assert first_of(waiting(Kind.THROUGHPUT), waiting(Kind.LATENCY, 1.0), rules=rules) == 1
+
+
+def test_without_both_it_is_first_come_first_served() -> None:
+    chat = waiting(Kind.LATENCY, 9.0, due=10.0)
+    chat.order = 7
+    assert rank(chat, 1, Rules(objectives=False, ways=False)) == (7,)
+
+
+# In the machine ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def single() -> Stage:
+    """One engine with one place, which is taken."""
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"))
+    return stage
+
+
+def rest(stage: Stage) -> list[str]:
+    """The order in which all that waits is sent."""
+    stage.run()
+    return stage.order[1:]
+
+
+def test_programs_with_equal_ways_go_in_the_order_in_which_they_came(single: Stage) -> None:
+    for name in "abc":
+        single.now += 1
+        single.tell(ask(name), want(name))
+    assert rest(single) == ["a", "b", "c"]
+
+
+def test_what_somebody_waits_for_goes_first(single: Stage) -> None:
+    single.tell(ask("a"), ask("b"), ask("c"), want("c"))
+    assert rest(single)[0] == "c"
+
+
+def test_a_change_of_objective_reorders_what_waits(single: Stage) -> None:
+    single.tell(ask("a"), ask("b"), ask("c"), want("a"))
+    single.now += 1
+    single.tell(want("b"), want("a", THROUGHPUT))
+    assert rest(single)[0] == "b"
+
+
+def test_a_change_of_objective_is_sent_to_the_engine_for_what_it_holds(single: Stage) -> None:
+    assert single.job("busy")[1].priority == 5
+    single.tell(want("busy"))
+    assert [order for _, _, order in single.batch.orders] == [Reorder(variable="busy.x", attempt=1, priority=0)]
+    single.tell(want("busy"))
+    assert single.batch.orders == []
+    single.tell(want("busy", THROUGHPUT))
+    assert [order for _, _, order in single.batch.orders] == [Reorder(variable="busy.x", attempt=1, priority=5)]
+
+
+def test_people_see_the_objective_that_what_runs_has_now(single: Stage) -> None:
+    single.tell(ask("a"))
+    assert single.call("busy")["objective"] == "throughput"
+    why = single.call("busy")["why"]
+    single.tell(want("busy"))
+    assert (single.call("busy")["objective"], single.call("busy")["why"]) == ("latency", why)
+    single.tell(want("a"))
+    assert single.call("a")["state"] == "queued"
+    single.finish("busy")
+    assert (single.call("a")["state"], single.call("a")["objective"]) == ("placed", "latency")
+
+
+def test_people_see_the_group_that_what_runs_belongs_to_now() -> None:
+    stage = Stage(up("e1"))
+    stage.tell(ask("part"), ask("other"))
+    assert (stage.call("part")["objective"], stage.call("part")["group"]) == ("throughput", "")
+    stage.tell(ask("reduce", "{{i}} and {{j}} ", i="part.x", j="other.x"), want("reduce"))
+    assert (stage.call("part")["objective"], stage.call("part")["group"]) == ("group", "reduce")
+
+
+def test_all_that_an_answer_depends_on_is_reordered_with_it(single: Stage) -> None:
+    single.tell(ask("a"), ask("b"), ask("c"), ask("d", "{{i}} ", i="c.x"))
+    single.tell(want("d"))
+    assert rest(single)[:2] == ["c", "d"]
+
+
+def test_a_job_carries_the_priority_of_its_objective(single: Stage) -> None:
+    for name, criterion, due in (("a", LATENCY, None), ("b", Criterion.DEADLINE, single.now + DAY), ("c", THROUGHPUT, None)):
+        single.tell(ask(name), want(name, criterion, due))
+    single.run()
+    assert [single.job(name)[1].priority for name in "abc"] == [0, 3, 5]
+
+
+def test_what_is_due_first_goes_first(single: Stage) -> None:
+    for name, seconds in (("a", 9), ("b", 5), ("c", 7)):
+        single.tell(ask(name, most=256), want(name, Criterion.DEADLINE, single.now + seconds))
+    assert rest(single) == ["b", "c", "a"]
+
+
+def test_deadlines_go_by_slack_and_not_by_their_moment(single: Stage) -> None:
+    """What is due a little later, but has a long way to go until then, is the more urgent one."""
+    chain = [ask("b0"), *(ask(f"b{number}", "{{i}} ", most=256, i=f"b{number - 1}.x") for number in range(1, 20))]
+    single.tell(ask("a", most=256), want("a", Criterion.DEADLINE, single.now + 10), *chain)
+    single.tell(want("b19", Criterion.DEADLINE, single.now + 55))
+    assert rest(single)[0] == "b0"
+
+
+def test_what_must_end_in_time_lets_chats_go_first_until_it_is_due_soon(single: Stage) -> None:
+    single.tell(ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
+    single.now += 1
+    single.tell(ask("chat"), want("chat"), ask("soon"), want("soon", Criterion.DEADLINE, single.now + 0.5))
+    assert rest(single) == ["soon", "chat", "later"]
+
+
+def test_what_is_due_much_later_does_not_wait_for_its_last_moment(single: Stage) -> None:
+    single.tell(ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
+    single.now += LONG_BEFORE
+    single.tell(ask("chat"), want("chat"))
+    assert rest(single) == ["later", "chat"]
+
+
+def test_what_must_end_in_time_goes_before_what_nobody_waits_for(single: Stage) -> None:
+    single.tell(ask("many"), ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
+    assert rest(single) == ["later", "many"]
+
+
+def test_programs_with_the_shorter_way_go_first(single: Stage) -> None:
+    chain = [ask("a0"), *(ask(f"a{number}", "{{i}} ", most=256, i=f"a{number - 1}.x") for number in range(1, 10))]
+    single.tell(*chain, want("a9"))
+    single.now += 1
+    single.tell(ask("b"), want("b"))
+    assert rest(single)[0] == "b"
+
+
+def test_but_only_for_so_long(single: Stage) -> None:
+    """A long program is overtaken by short ones that come after it for a bounded time only."""
+    single.tell(ask("a0"), ask("a1", "{{i}} ", most=64, i="a0.x"), want("a1"))
+    single.now += 100
+    single.tell(ask("b"), want("b"))
+    assert rest(single) == ["a0", "a1", "b"]
+
+
+def test_of_programs_for_which_nobody_waits_the_one_that_has_had_least_goes_first(single: Stage) -> None:
+    single.tell(ask("a0"), ask("a1", "{{i}} ", i="a0.x"), ask("b0"))
+    single.finish("busy")
+    assert single.order[-1] == "a0"
+    single.finish("a0", seconds=30.0)
+    assert single.order[-1] == "b0"
+
+
+def test_work_for_which_nobody_waits_does_not_starve() -> None:
+    """While chats keep both places busy all the time, it is taken after `PATIENCE` and what is ahead by then."""
+    stage = Stage(up("e1", running=2))
+    stage.tell(*(ask(f"first{number}") for number in range(2)), ask("batch"))
+    stage.tell(*(want(f"first{number}") for number in range(2)))
+    start = stage.now
+    for number in range(1_000):
+        if "batch" in stage.where:
+            break
+        stage.tell(ask(f"chat{number}"), want(f"chat{number}"))
+        stage.wait(1)
+        held = stage.running()["e1"]
+        assert len(held) == 2
+        stage.finish(held[0])
+    assert PATIENCE <= stage.now - start <= PATIENCE + 15
+
+
+def test_tenants_take_turns_however_much_one_of_them_sends(single: Stage) -> None:
+    single.tell(OpenSession(session="t", name="quiet", tenant="quiet"))
+    single.tell(*(ask(f"loud{number}") for number in range(30)))
+    single.tell(*(ask(f"quiet{number}", session="t") for number in range(5)))
+    assert sum(name.startswith("quiet") for name in rest(single)[:12]) == 5
