@@ -17,7 +17,7 @@ from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationRetu
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
-_ALWAYS = frozenset(Job.model_fields) - {"priority", "marks", "salt"}
+_ALWAYS = set(Job.model_fields) - {"priority", "marks", "salt"}
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 
 
