@@ -59,7 +59,7 @@ class Lead:
 class Snapshot:
     """All records of a cell that a machine is rebuilt from, by id, in the order in which they were made; of `active` empty ones too.
 
-    `learned` is one record, which says what its policy has learned.
+    `learned` is one record, which says what its policy has learned. `batches` is the number of the last batch that is in it for sure.
     """
 
     sessions: dict[str, Record] = field(default_factory=dict)
@@ -69,6 +69,7 @@ class Snapshot:
     variable: dict[str, Record] = field(default_factory=dict)
     engines: dict[str, Record] = field(default_factory=dict)
     learned: Record = field(default_factory=dict)
+    batches: int = 0
 
 
 class Ledger:
@@ -185,20 +186,31 @@ class Ledger:
         """Forget the entries of a stream that are older than the id `before`."""
         await self._redis.xtrim(stream, minid=before, approximate=True)
 
-    async def load(self) -> Snapshot:
-        """Read all records that are alive, through their indexes; never a SCAN."""
-        keys, found = self._keys, Snapshot()
+    async def load(self, foreseen: Snapshot | None = None) -> Snapshot:
+        """Read all records that are alive, through their indexes; never a SCAN.
+
+        Args:
+            foreseen: what `foresee` has read; used if the last leader has written nothing since.
+        """
+        keys = self._keys
+        found = foreseen if foreseen is not None and foreseen.batches == self._batches else await self.foresee()
+        # Of sessions that are over, whose results only wait to expire, the names are enough: there may be far more of them than work.
+        living = [name for name, session in found.sessions.items() if "expires" not in session]
+        found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)
+        found.engines = await self._records(await self._members(keys.engines), keys.engine, ENGINE)
+        found.learned = await self._learned()
+        return found
+
+    async def foresee(self) -> Snapshot:
+        """Read what leaders alone write, and only in batches: while no batch is added it stays as it is."""
+        keys = self._keys
+        found = Snapshot(batches=int(await self._redis.hget(keys.core, "batches") or 0))
         (sessions,) = await self._listed([keys.sessions], lambda pipe, key: pipe.zrange(key, 0, -1))
         found.sessions = await self._records(sessions, keys.session, SESSION)
         found.calls = await self._lists(sessions, keys.calls)
         found.variables = await self._lists(sessions, keys.variables)
         active = await self._members(keys.active)
         found.active = {name: {} for name in active} | await self._records(active, keys.call, CALL)
-        # Of sessions that are over, whose results only wait to expire, the names are enough: there may be far more of them than work.
-        living = [name for name, session in found.sessions.items() if "expires" not in session]
-        found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)
-        found.engines = await self._records(await self._members(keys.engines), keys.engine, ENGINE)
-        found.learned = await self._learned()
         return found
 
     async def _learned(self) -> Record:

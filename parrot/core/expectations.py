@@ -29,7 +29,14 @@ class Expectations:
         self._prefixes = prefixes
         self._loads = loads
         self._unknown = Speed()
+        self._typical: dict[str | None, Speed] = {}  # by model, of one engine that is there; and of any
         self._speeds = Memory("speed:", MODELS, Speed.read)  # by model, of the engine that was last heard of
+
+    def engines_changed(self) -> None:
+        """An engine has come or gone."""
+        self._typical = {None: self._unknown}
+        for load in reversed(tuple(self._loads.values())):
+            self._typical[load.engine.about.model] = self._typical[None] = load.speed
 
     def added(self, generation: Generation) -> None:
         """It is new: reckon with what its function has needed of late."""
@@ -79,9 +86,7 @@ class Expectations:
 
     def _speed(self, generation: Generation) -> Speed:
         """Of an engine that could take it."""
-        model = generation.call.model
-        load = next((load for load in self._loads.values() if model is None or load.engine.about.model == model), None)
-        return self._unknown if load is None else load.speed
+        return self._typical.get(generation.call.model, self._unknown)
 
     def _service(self, generation: Generation, computed: float) -> float:
         """Engine time that a generation will need, of whose prompt so many tokens must be computed."""

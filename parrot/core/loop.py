@@ -24,7 +24,7 @@ from parrot.core.limits import Limits
 from parrot.core.machine import Machine
 from parrot.core.policy import Policy
 from parrot.core.records import clock
-from parrot.core.recovery import rebuild
+from parrot.core.recovery import Foresight, foresee, rebuild
 from parrot.core.scheduler import Scheduler
 from parrot.core.undecodable import SetInVain, answers, set_in_vain
 from parrot.errors import BrokerUnavailable, InternalError, MessageError, NotLeader, ParrotError
@@ -40,6 +40,7 @@ PORTION_BYTES = 16 * 1024 * 1024  # of messages that are committed together: Red
 FIRST_READ = 16  # entries of each stream; a leader that died of too many large ones must not die of them again
 HISTORY = 1_000  # entries of each stream that stay after they were read, for people who look
 STANDBY_LOOKS = 0.5  # seconds after which a standby looks again: a leader that ends lays its lease down before it runs out
+SILENT = 0.55  # of a lease that is left when its holder, who renews it each third, seems to be dead
 LATE = 0.5  # seconds that a read may take longer than it was told to, on a busy machine
 PATIENCE = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to reach the broker; the last one repeats
 
@@ -64,10 +65,10 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
         while True:
             try:
                 with in_sentences(settings.redis_url):
-                    lead = await _await_lead(ledger, settings)
+                    lead, foresight = await _await_lead(ledger, settings)
                     failures = 0
                     with Renewal(settings.redis_url, keys, lead.epoch, settings.lease_seconds) as renewal:
-                        core = await Core.take_over(ledger, keys, limits_of(settings), partial(policy_of, settings), lead)
+                        core = await Core.take_over(ledger, keys, limits_of(settings), partial(policy_of, settings), lead, foresight)
                         log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
                         ready()
                         reader = StreamReader(redis, core.cursors, first=FIRST_READ)
@@ -87,16 +88,26 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
         await redis.aclose()
 
 
-async def _await_lead(ledger: Ledger, settings: Settings) -> Lead:
-    """Stand by until the lead is free, and take it."""
-    standing_by = False
+async def _await_lead(ledger: Ledger, settings: Settings) -> tuple[Lead, Foresight]:
+    """Stand by until the lead is free, and take it.
+
+    Returns:
+        The lead, and what was done for it while the last leader seemed to be dead.
+    """
+    standing_by, foresight = False, Foresight()
     while True:
         lead = await ledger.lead(f"{socket.gethostname()}:{os.getpid()}", settings.lease_seconds)
         if isinstance(lead, Lead):
-            return lead
+            return lead, foresight
         if not standing_by:
             log.info("standing by", cell=settings.cell)
             standing_by = True
+        if lead > SILENT * settings.lease_seconds:
+            foresight = Foresight()  # it is well
+        elif foresight.found is None:
+            with _collector_at_rest():
+                foresight = foresee(await ledger.foresee())
+            continue
         await asyncio.sleep(min(lead, STANDBY_LOOKS) + 0.005)
 
 
@@ -138,11 +149,22 @@ class Core:
         self.cursors = lead.cursors
 
     @classmethod
-    async def take_over(cls, ledger: Ledger, keys: Keys, limits: Limits, make_policy: Callable[[], Policy], lead: Lead) -> Core:
+    async def take_over(
+        cls,
+        ledger: Ledger,
+        keys: Keys,
+        limits: Limits,
+        make_policy: Callable[[], Policy],
+        lead: Lead,
+        foresight: Foresight,
+    ) -> Core:
         """Go on where the last leader of a cell stopped."""
         with _collector_at_rest():
-            machine, unsent = rebuild(keys, limits, lead, await ledger.load(), time.time(), make_policy())
+            machine, unsent = rebuild(
+                keys, limits, lead, await ledger.load(foresight.found), time.time(), make_policy(), foresight.prepared
+            )
         core = cls(ledger, keys, limits, make_policy, machine, lead)
+        machine.spare(time.time())  # with very many calls all that may have taken longer than a lease
         await core._dispatch(unsent)
         if lead.forgetful:
             # Engines may have read jobs and published values that are gone now: they come back under new ids, and nothing that they held
@@ -201,6 +223,7 @@ class Core:
     async def _start_over(self) -> None:
         found = await self._ledger.load()
         self._machine, unsent = rebuild(self._keys, self._limits, self._done, found, time.time(), self._make_policy())
+        self._machine.spare(time.time())
         await self._dispatch(unsent)
 
     def _decide(self, entries: list[Entry]) -> Batch:

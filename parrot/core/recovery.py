@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -15,6 +17,7 @@ from parrot.core.ending import fail
 from parrot.core.generation_rules import job_of
 from parrot.core.graph import Generation, Session
 from parrot.core.limits import Limits
+from parrot.core.lowering import Lowered, take_apart
 from parrot.core.machine import Machine
 from parrot.core.policy import Engine, Policy
 from parrot.core.taking_over import resume, resume_call, resume_engine, resume_session, settle_objectives
@@ -25,11 +28,30 @@ from parrot.wire.states import SessionState, VariableState
 from parrot.wire.to_core import EngineUp, SubmitCall
 from parrot.wire.to_engine import Order
 
+Prepared = Mapping[str, tuple[SubmitCall, Sequence[Lowered]]]  # by call
 LOST_ATTEMPTS = 100  # more than can have been made in what a broker forgot: their numbers are not given to others
 
 
+class Foresight(NamedTuple):
+    """What a standby has done while the lease of a leader that seemed to be dead still ran.
+
+    Attributes:
+        found: what that leader had written.
+        prepared: what could be made of it.
+    """
+
+    found: Snapshot | None = None
+    prepared: Prepared = MappingProxyType({})
+
+
 def rebuild(
-    keys: Keys, limits: Limits, lead: Lead, found: Snapshot, now: float, policy: Policy | None = None
+    keys: Keys,
+    limits: Limits,
+    lead: Lead,
+    found: Snapshot,
+    now: float,
+    policy: Policy | None = None,
+    prepared: Prepared = MappingProxyType({}),
 ) -> tuple[Machine, list[tuple[str, str, Order]]]:
     """Build the machine as its predecessor's last commit left it.
 
@@ -39,6 +61,7 @@ def rebuild(
         found: all records that are alive.
         now: seconds since the epoch; engines get a full lease from here.
         policy: as for `Machine`; a new one, which recalls what predecessors have learned.
+        prepared: what `foresee` has done already; of any number of calls, since requests never change.
 
     Returns:
         The machine, and the jobs that may not have been sent, in the order of their ids; sending one twice does no harm.
@@ -59,7 +82,7 @@ def rebuild(
                 _restore_variable(machine, name, variable, found.variable.get(variable))
     for name in found.calls.keys() - machine.graph.sessions.keys():
         forget_session(machine.cell, name, found.calls[name], found.variables[name])
-    calls = [resume_call(machine.cell, request) for request in _requests(machine, found)]
+    calls = [resume_call(machine.cell, *one) for one in _requests(machine, found, prepared)]
     settle_objectives(machine.cell)
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
@@ -95,14 +118,20 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
         variable.tokens = tokens_of(int(length))
 
 
-def _requests(machine: Machine, found: Snapshot) -> Iterator[SubmitCall]:
+def foresee(found: Snapshot) -> Foresight:
+    """Do what can be done for `rebuild` while there is time."""
+    requests = {call: request for call, record in found.active.items() if (request := _request(record)) is not None}
+    return Foresight(found, {call: (request, take_apart(request)) for call, request in requests.items()})
+
+
+def _requests(machine: Machine, found: Snapshot, prepared: Prepared) -> Iterator[tuple[SubmitCall, Sequence[Lowered]]]:
     """The calls that have not ended, as they were submitted: by time, and those of the same millisecond as their session lists them."""
     places = {call: place for calls in found.calls.values() for place, call in enumerate(calls)}
     for call in sorted(found.active, key=lambda call: (found.active[call].get("submitted", ""), places.get(call, 0))):
-        request = _request(found.active[call])
+        request, lowered = prepared.get(call) or (_request(found.active[call]), ())
         session = machine.graph.sessions.get(request.session) if request is not None else None
         if request is not None and session is not None and call in session.calls:
-            yield request
+            yield request, lowered or take_apart(request)
         else:
             give_up_call(machine.cell, call, request)
 

@@ -106,9 +106,11 @@ class Scheduler:
 
     def came(self, engine: Engine) -> None:
         self._candidates.add(engine, self._expectations.speed_of(engine.about.model))
+        self._expectations.engines_changed()
 
     def gone(self, engine: Engine) -> None:
         self._candidates.remove(engine)
+        self._expectations.engines_changed()
 
     def reported(self, report: EngineHolds) -> bool:
         return self._prefixes.report(report)

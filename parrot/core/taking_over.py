@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from parrot.core.call_rules import watch
 from parrot.core.cell import Cell
 from parrot.core.damage import stand_in
 from parrot.core.ending import finished
 from parrot.core.graph import Generation, Session
-from parrot.core.lowering import take_apart
+from parrot.core.lowering import Lowered
 from parrot.core.objectives import refresh
 from parrot.core.policy import Engine
 from parrot.wire.states import ENDED, SessionState, VariableState
@@ -37,10 +39,9 @@ def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
         cell.timers.set(("idle", session.id), cell.now + cell.limits.idle)
 
 
-def resume_call(cell: Cell, request: SubmitCall) -> list[Generation]:
+def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered]) -> list[Generation]:
     """Know a call that has not ended; once all calls are known, its generations are to be resumed one by one, in order."""
     session = cell.graph.sessions[request.session]
-    lowered = take_apart(request)
     outputs = {one.variable for one in lowered}
     stand_in(cell, session, (name for one in lowered for name in one.inputs if name not in outputs))
     generations = cell.graph.add(session, request, lowered)

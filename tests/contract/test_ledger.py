@@ -287,3 +287,25 @@ async def test_what_was_learned_is_read_whatever_somebody_put_there(ledger: Ledg
     await ledger.commit(CURSORS, 1, [put(KEYS.learned, {"length:f.x": "{}", "speed:m": "{}"}), ("HDEL", KEYS.learned, "speed:m")])
     await redis.hset(KEYS.learned, b"\xff", b"\xfe")
     assert (await ledger.load()).learned == {"length:f.x": "{}", "\ufffd": "\ufffd"}
+
+
+async def test_what_was_read_before_the_lead_was_free_is_used_if_nothing_was_written_since(ledger: Ledger, redis: Redis) -> None:
+    call = put(KEYS.call("c"), {"request": "{}"})
+    await ledger.commit(
+        CURSORS, 1, [("SADD", KEYS.active, "c"), call, ("SADD", KEYS.engines, "e1"), put(KEYS.engine("e1"), {"about": "it"})]
+    )
+    successor = Ledger(redis, KEYS)
+    foreseen = await successor.foresee()
+    await lead(successor)
+    found = await successor.load(foreseen)
+    assert found is foreseen
+    assert found.active["c"]["request"] == "{}"
+    assert found.engines == {"e1": {"about": "it"}}
+
+
+async def test_what_was_read_before_the_last_batch_is_read_again(ledger: Ledger, redis: Redis) -> None:
+    successor = Ledger(redis, KEYS)
+    foreseen = await successor.foresee()
+    await ledger.commit(CURSORS, 1, [("SADD", KEYS.active, "c"), put(KEYS.call("c"), {"request": "{}"})])
+    await lead(successor)
+    assert "c" in (await successor.load(foreseen)).active

@@ -10,7 +10,7 @@ from parrot.broker.ledger import Lead, Snapshot
 from parrot.core.batch import Batch
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
-from parrot.core.recovery import rebuild
+from parrot.core.recovery import foresee, rebuild
 from parrot.sampling import SamplingConfig
 from parrot.template import parse
 from parrot.wire.keys import Keys
@@ -147,7 +147,7 @@ class Cell:
         self.store.streams.setdefault(KEYS.news(job.session), []).append({"variable": job.variable, "state": "ready"})
         return GenerationDone(engine=engine, variable=job.variable, attempt=job.attempt)
 
-    def restart(self, forgetful: bool = False) -> list[tuple[str, str, Order]]:
+    def restart(self, forgetful: bool = False, foreseen: bool = False) -> list[tuple[str, str, Order]]:
         """Replace the machine by one that is rebuilt from the store."""
         hashes, lists, sets = self.store.hashes, self.store.lists, self.store.sets
         sessions = list(sets.get(KEYS.sessions, {}))
@@ -161,7 +161,9 @@ class Cell:
             engines={name: hashes[KEYS.engine(name)] for name in sets.get(KEYS.engines, {})},
             learned=dict(hashes.get(KEYS.learned, {})),
         )
-        self.machine, unsent = rebuild(KEYS, self.limits, Lead(2, {}, self.batch.number, forgetful), found, self.now)
+        prepared = foresee(found).prepared if foreseen else {}
+        lead = Lead(2, {}, self.batch.number, forgetful)
+        self.machine, unsent = rebuild(KEYS, self.limits, lead, found, self.now, prepared=prepared)
         return unsent
 
 
