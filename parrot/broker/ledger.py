@@ -20,6 +20,7 @@ from parrot.broker.scripts import run
 from parrot.errors import BrokerUnavailable, NotLeader
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
+from parrot.wire.states import ENDED
 from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op
 
@@ -193,16 +194,18 @@ class Ledger:
             foreseen: what `foresee` has read; used if the last leader has written nothing since.
         """
         keys = self._keys
-        found = foreseen if foreseen is not None and foreseen.batches == self._batches else await self.foresee()
-        # Of sessions that are over, whose results only wait to expire, the names are enough: there may be far more of them than work.
-        living = [name for name, session in found.sessions.items() if "expires" not in session]
-        found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)
+        if foreseen is not None and foreseen.batches == self._batches:
+            found = foreseen
+            given = [name for name, record in found.variable.items() if _may_have_changed(record)]
+            found.variable |= {name: {} for name in given} | await self._records(given, keys.variable, VARIABLE)
+        else:
+            found = await self.foresee()
         found.engines = await self._records(await self._members(keys.engines), keys.engine, ENGINE)
         found.learned = await self._learned()
         return found
 
     async def foresee(self) -> Snapshot:
-        """Read what leaders alone write, and only in batches: while no batch is added it stays as it is."""
+        """Read what stays as it is while no batch is added: what leaders alone write. Variables that engines were given do not."""
         keys = self._keys
         found = Snapshot(batches=int(await self._redis.hget(keys.core, "batches") or 0))
         (sessions,) = await self._listed([keys.sessions], lambda pipe, key: pipe.zrange(key, 0, -1))
@@ -211,6 +214,9 @@ class Ledger:
         found.variables = await self._lists(sessions, keys.variables)
         active = await self._members(keys.active)
         found.active = {name: {} for name in active} | await self._records(active, keys.call, CALL)
+        # Of sessions that are over, whose results only wait to expire, the names are enough: there may be far more of them than work.
+        living = [name for name, session in found.sessions.items() if "expires" not in session]
+        found.variable = await self._records([name for session in living for name in found.variables[session]], keys.variable, VARIABLE)
         return found
 
     async def _learned(self) -> Record:
@@ -258,6 +264,11 @@ class Ledger:
                 raise answer
             rows.append([raw.decode() for raw in answer])
         return rows
+
+
+def _may_have_changed(variable: Record) -> bool:
+    """Whether somebody else than a leader may have written to it: an engine that was ever given it, even if it was given up."""
+    return variable.get("attempt", "0") != "0" and variable.get("state") not in ENDED
 
 
 def _say_wrong_type(key: str) -> None:

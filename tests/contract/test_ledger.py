@@ -303,6 +303,19 @@ async def test_what_was_read_before_the_lead_was_free_is_used_if_nothing_was_wri
     assert found.engines == {"e1": {"about": "it"}}
 
 
+async def test_variables_that_engines_were_given_are_read_again(ledger: Ledger, redis: Redis) -> None:
+    made = {"given": {"state": "pending", "attempt": "1"}, "waiting": {"state": "pending", "attempt": "0"}}
+    lists = [("RPUSH", KEYS.variables("s"), name) for name in made]
+    records = [put(KEYS.variable(name), record) for name, record in made.items()]
+    await ledger.commit(CURSORS, 1, [("ZADD", KEYS.sessions, "1", "s"), put(KEYS.session("s"), {"name": "s"}), *lists, *records])
+    successor = Ledger(redis, KEYS)
+    foreseen = await successor.foresee()
+    await redis.hset(KEYS.variable("given"), "state", "ready")
+    await lead(successor)
+    states = {name: record["state"] for name, record in (await successor.load(foreseen)).variable.items()}
+    assert states == {"given": "ready", "waiting": "pending"}
+
+
 async def test_what_was_read_before_the_last_batch_is_read_again(ledger: Ledger, redis: Redis) -> None:
     successor = Ledger(redis, KEYS)
     foreseen = await successor.foresee()

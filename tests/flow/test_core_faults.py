@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from parrot.broker.streams import append
 from parrot.broker.variables import Variables
-from parrot.config import load
+from parrot.config import Settings, load
+from parrot.core import loop
 from parrot.core.cell import Cell
 from parrot.core.loop import serve
 from parrot.core.machine import RULES, Machine
+from parrot.core.recovery import rebuild
 from parrot.template import Segment
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
 from parrot.wire.to_core import Argument, DeclareVariable, OpenSession, Output, SetVariable, SubmitCall
 from tests.flow.waiting import until
+from tests.unit.core.cell import engine_up
 
 KEYS = Keys()
 
@@ -105,3 +111,33 @@ async def test_a_fault_that_no_message_is_to_blame_for_ends_servecore_with_the_c
     monkeypatch.setattr(Machine, "handle", faulty)
     with pytest.raises(RuntimeError, match="whatever is asked of it"):
         await serve(load(redis_url=redis_url))
+
+
+async def test_a_takeover_that_takes_longer_than_a_lease_does_not_end_the_leases_of_engines(
+    redis_url: str, real_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With very many calls it does, and nobody is heard meanwhile."""
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        built = rebuild(*arguments, **named)
+        time.sleep(1.2)
+        return built
+
+    settings = load(redis_url=redis_url, lease_seconds=1.0)
+    about = engine_up("e1")
+    await append(real_redis, KEYS.events, [about])
+    await led_until(settings, lambda: real_redis.sismember(KEYS.engines, "e1"))
+    monkeypatch.setattr(loop, "rebuild", slow)
+    await append(real_redis, KEYS.tasks, [OpenSession(session="s", name="s")])
+    await led_until(settings, lambda: real_redis.exists(KEYS.session("s")))
+    assert await real_redis.sismember(KEYS.engines, "e1")
+
+
+async def led_until(settings: Settings, done: Callable[[], Awaitable[Any]]) -> None:
+    """A ServeCore that ends as soon as something is true."""
+    core = asyncio.create_task(serve(settings))
+    try:
+        await until(done)
+    finally:
+        core.cancel()
+        await asyncio.wait([core])
