@@ -114,25 +114,30 @@ class Backlog:
     def _first_heap(self, lanes: Iterable[Lane]) -> list[_Entry] | None:
         """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one."""
         heaps: dict[str, list[_Entry]] = {}  # the first one of each tenant
-        for tenant, heap in self._heaps(lanes):
-            if tenant not in heaps or heap[0] < heaps[tenant][0]:
-                heaps[tenant] = heap
-        return heaps[min(heaps, key=lambda tenant: self._turn(tenant, heaps[tenant][0]))] if heaps else None
+        for lane in lanes:
+            if tenants := self._lanes.get(lane):
+                self._clean(tenants)
+                for tenant, heap in tenants.items():
+                    other = heaps.get(tenant)
+                    if other is None or heap[0] < other[0]:
+                        heaps[tenant] = heap
+        first: list[_Entry] | None = None
+        turn: tuple[float, Rank, int] = (0.0, (), 0)  # the smaller, the earlier
+        for tenant, heap in heaps.items():
+            rank, number, generation = heap[0]
+            had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
+            if first is None or (had, rank, number) < turn:
+                first, turn = heap, (had, rank, number)
+        return first
 
-    def _turn(self, tenant: str, entry: _Entry) -> tuple[float, Rank, int]:
-        """The smaller, the earlier it is a tenant's turn, for whom this entry is the first."""
-        rank, number, generation = entry
-        had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
-        return had, rank, number
-
-    def _heaps(self, lanes: Iterable[Lane]) -> Iterator[tuple[str, list[_Entry]]]:
-        """Those with something in them, the first entry of which counts."""
-        for lane in filter(None, map(self._lanes.get, lanes)):
-            for tenant, heap in tuple(lane.items()):
-                while heap and self._waiting.get(heap[0][2]) is not heap[0]:
-                    heappop(heap)
-                    self._entries -= 1
-                if heap:
-                    yield tenant, heap
-                else:
-                    del lane[tenant]
+    def _clean(self, tenants: dict[str, list[_Entry]]) -> None:
+        """Let all heaps of a lane begin with an entry that counts."""
+        waiting, empty = self._waiting, []
+        for tenant, heap in tenants.items():
+            while heap and waiting.get(heap[0][2]) is not heap[0]:
+                heappop(heap)
+                self._entries -= 1
+            if not heap:
+                empty.append(tenant)
+        for tenant in empty:
+            del tenants[tenant]

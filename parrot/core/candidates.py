@@ -7,11 +7,11 @@ from itertools import filterfalse, islice
 
 from parrot.core.graph import Generation
 from parrot.core.learning import Speed
-from parrot.core.load import Load
+from parrot.core.load import Kind, Load
 from parrot.core.placement import AHEAD
 from parrot.core.policy import Engine
 from parrot.core.prefixes import PrefixIndex
-from parrot.core.vacancies import Kind, Vacancies, kind_of, serves
+from parrot.core.vacancies import Vacancies, serves
 
 HOLDERS, EMPTIEST = 2, 2  # engines that are looked at for a place: two choices are nearly as good as all (Mitzenmacher, 2001)
 SCANNED = 12  # engines among which others are sought if these have prompts to compute first
@@ -49,8 +49,8 @@ class Candidates:
 
     def remove(self, engine: Engine) -> None:
         """It is no longer there."""
-        self._vacant &= ~self._prefixes.bit(engine.id)
-        self._vacancies.remove(engine)
+        self._vacant &= ~self._prefixes.bits[engine.id]
+        self._vacancies.remove(self.loads[engine.id])
         self._prefixes.remove(engine.id)
         del self.loads[engine.id]
         self._measure()
@@ -58,7 +58,7 @@ class Candidates:
     def update(self, load: Load) -> None:
         """An engine holds more or less than before."""
         self._vacancies.update(load)
-        bit = self._prefixes.bit(load.engine.id)
+        bit = self._prefixes.bits[load.engine.id]
         self._vacant = self._vacant | bit if load.running < load.places else self._vacant & ~bit
 
     def kinds(self) -> set[Kind]:
@@ -85,8 +85,7 @@ class Candidates:
         seen = set()
         if self._look_up:
             for name, held in index.cached(beginnings, self._vacant):
-                engine = engines.get(name)
-                if engine is None or kind_of(engine) not in kinds:
+                if name not in engines or self.loads[name].kind not in kinds:
                     continue
                 seen.add(name)
                 yield self.loads[name], held

@@ -149,7 +149,8 @@ def job_of(generation: Generation, salt: str) -> Job:
 
 def _send(cell: Cell, decision: Decision) -> None:
     generation, keys = decision.generation, cell.keys
-    decision = decision._replace(why=_with_history(generation, decision.why))
+    if generation.again:
+        decision = decision._replace(why=_with_history(generation, decision.why))
     generation.priority = cell.fleet.policy.priority(generation)
     generation.call.expected += decision.prefix
     generation.job = cell.batch.order(decision.engine.id, job_of(generation, cell.graph.owner(generation)))

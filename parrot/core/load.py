@@ -19,6 +19,14 @@ MOST_PROMPTS = 0.8  # of the time that prompts are believed to take
 REMEMBERED = 256  # prompts, to see which came between the tokens of others
 
 
+Kind = tuple[str, int]  # model, and tokens of context that an engine takes
+
+
+def kind_of(engine: Engine) -> Kind:
+    """What decides for whom an engine comes into question."""
+    return engine.about.model, engine.about.capacity.context_tokens
+
+
 class Charge(NamedTuple):
     """What an engine was charged for one generation.
 
@@ -49,6 +57,7 @@ class Load:
         speed: what is believed of it.
 
     Attributes:
+        kind: decides for whom the engine comes into question.
         places: generations that it runs at once, and kv_tokens: what its cache takes.
         tokens: of KV cache that it will need: of what it holds, prompts that it did not have already, and expected outputs.
         context: of the batch, in tokens.
@@ -58,15 +67,16 @@ class Load:
     """
 
     __slots__ = (
-        *("_charges", "_computed", "_ends", "_holds", "_origin", "_prompted", "_prompted_at"),
+        *("_charges", "_computed", "_ends", "_holds", "_origin", "_pace", "_paced_at", "_prompted", "_prompted_at"),
         *("_times", "_totals", "_unseen", "_unseen_tokens"),
-        *("context", "engine", "filled", "kv_tokens", "places", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
+        *("context", "engine", "filled", "kind", "kv_tokens", "places", "sensitive", "sensitive_context", "speed", "tokens", "weight"),
     )
 
     def __init__(self, engine: Engine, speed: Speed) -> None:
         self.engine = engine
         self._holds = engine.holds
         self.speed = speed
+        self.kind = kind_of(engine)
         self.places = engine.about.capacity.running
         self.kv_tokens = engine.about.capacity.kv_tokens
         self.tokens = 0.0
@@ -82,6 +92,7 @@ class Load:
         self._unseen_tokens = 0.0
         self._prompted = 0.0  # seconds of prompts of late
         self._prompted_at = 0.0
+        self._pace, self._paced_at = 1.0, 0.0
         self._computed = 0.0  # of prompts in all
         self._times: list[float] = []  # when so much of them will have been computed
         self._totals: list[float] = []
@@ -102,7 +113,7 @@ class Load:
         context, sensitive = context_of(generation), generation.objective.sensitive
         alone = self.filled <= now
         self._prompted = self._prompts(now) + self.speed.prefill(computed)
-        self._prompted_at = now
+        self._prompted_at, self._paced_at = now, 0.0
         if not self._charges:
             self._origin = now
         self.filled = max(now, self.filled) + self.speed.prefill(computed)
@@ -153,7 +164,9 @@ class Load:
 
     def pace(self, now: float) -> float:
         """How many times longer a sequence takes since prompts are computed between its tokens, as of late."""
-        return 1.0 / (1.0 - min(MOST_PROMPTS, self._prompts(now) / LATELY))
+        if now != self._paced_at:
+            self._paced_at, self._pace = now, 1.0 / (1.0 - min(MOST_PROMPTS, self._prompts(now) / LATELY))
+        return self._pace
 
     def _hasten(self, filled: float) -> None:
         """Its prompts will have been computed sooner than it was thought, those before them no later."""

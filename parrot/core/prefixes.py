@@ -37,13 +37,16 @@ class PrefixIndex:
 
     Args:
         most: beginnings to know.
+
+    Attributes:
+        bits: that stand for the engines, by id.
     """
 
     def __init__(self, most: int = KNOWN) -> None:
         self._most = most
         self._full = most  # how many make it necessary to look for room
         self._nodes: dict[int, _Node] = {}
-        self._bits: dict[str, int] = {}
+        self.bits: dict[str, int] = {}
         self._engines: list[str] = []  # by bit; empty names are free
         self._turn = 0  # whose turn it is to be the first
         self._sequence: dict[str, int] = {}
@@ -69,7 +72,7 @@ class PrefixIndex:
 
     def comes(self, engine: str, beginnings: Beginnings) -> None:
         """An engine was given a prompt: it will hold its beginnings."""
-        bit, coming = self._bits[engine], self._coming[engine]
+        bit, coming = self.bits[engine], self._coming[engine]
         for name in beginnings.names:
             self._node(name).coming |= bit
             coming[name] = coming.get(name, 0) + 1
@@ -82,7 +85,7 @@ class PrefixIndex:
             self._settle(engine, now)
 
     def _settle(self, engine: str, now: float) -> None:
-        settling, coming, bit = self._settling[engine], self._coming[engine], self._bits[engine]
+        settling, coming, bit = self._settling[engine], self._coming[engine], self.bits[engine]
         while settling and settling[0][0] <= now:
             for name in settling.popleft()[1].names:
                 left = coming[name] = coming[name] - 1
@@ -98,13 +101,13 @@ class PrefixIndex:
         if bit.bit_length() > len(self._engines):
             self._engines.append("")
         self._engines[bit.bit_length() - 1] = engine
-        self._bits[engine], self._sequence[engine], self._held[engine] = bit, 0, set()
+        self.bits[engine], self._sequence[engine], self._held[engine] = bit, 0, set()
         self._coming[engine], self._settling[engine] = {}, deque()
 
     def remove(self, engine: str) -> None:
         """An engine is gone, and what it held."""
         self._clear(engine)
-        bit = self._bits.pop(engine)
+        bit = self.bits.pop(engine)
         for name in self._coming.pop(engine):
             node = self._nodes[name]
             node.coming &= ~bit
@@ -119,7 +122,7 @@ class PrefixIndex:
             False if a report before this one is missing, so that the whole must be asked for; what this one says is taken in all the same.
         """
         engine = report.engine
-        if engine not in self._bits:
+        if engine not in self.bits:
             return True  # it is not counted on: nobody asks what it holds
         expected = self._sequence[engine] + 1
         if report.sequence < expected:
@@ -127,7 +130,7 @@ class PrefixIndex:
         self._sequence[engine] = report.sequence
         if report.whole:
             self._clear(engine)
-        bit, held = self._bits[engine], self._held[engine]
+        bit, held = self.bits[engine], self._held[engine]
         for name in report.removed:
             node = self._nodes.get(name)
             if node is not None:
@@ -171,13 +174,9 @@ class PrefixIndex:
                 new ^= lowest
                 yield self._engines[lowest.bit_length() - 1], many
 
-    def bit(self, engine: str) -> int:
-        """Which bit stands for an engine."""
-        return self._bits[engine]
-
     def held(self, engine: str, beginnings: Beginnings) -> int:
         """Tokens of a prompt that one engine holds or is about to."""
-        bit, names = self._bits[engine], beginnings.names
+        bit, names = self.bits[engine], beginnings.names
         for place in range(len(names) - 1, -1, -1):
             node = self._nodes.get(names[place])
             if node is not None and (node.holders | node.coming) & bit:
@@ -195,7 +194,7 @@ class PrefixIndex:
 
     def check(self) -> Iterator[str]:
         """What does not add up in these books, in sentences."""
-        for engine, bit in self._bits.items():
+        for engine, bit in self.bits.items():
             held = {name for name, node in self._nodes.items() if node.holders & bit}
             if held != self._held[engine]:
                 yield f"The prefix index counts {len(held)} beginnings on {engine} and lists {len(self._held[engine])}."
@@ -227,7 +226,7 @@ class PrefixIndex:
             del self._nodes[name]
 
     def _clear(self, engine: str) -> None:
-        bit = self._bits[engine]
+        bit = self.bits[engine]
         for name in self._held[engine]:
             node = self._nodes[name]
             node.holders &= ~bit

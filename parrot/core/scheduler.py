@@ -12,7 +12,7 @@ from parrot.core.candidates import Candidates
 from parrot.core.expectations import Expectations
 from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths
-from parrot.core.load import Load
+from parrot.core.load import Kind, Load
 from parrot.core.objectives import STRICTNESS, Objective
 from parrot.core.placement import case_of, explain, has_room, is_entitled, ranked
 from parrot.core.policy import Decision, Engine
@@ -20,7 +20,6 @@ from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
 from parrot.core.shares import Shares
 from parrot.core.urgency import rank, slack
-from parrot.core.vacancies import Kind
 from parrot.wire.to_core import EngineHolds, Usage
 
 LATELY = 10.0  # seconds for which sensitive work is remembered

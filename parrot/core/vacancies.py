@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
 
-from parrot.core.load import Load
+from parrot.core.load import Kind, Load
 from parrot.core.policy import Engine
 
 LEVELS = 32  # of fullness that are told apart
-
-Kind = tuple[str, int]  # model, and tokens of context that it takes
 
 
 class Vacancies:
@@ -29,33 +27,32 @@ class Vacancies:
 
     def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""
-        engine = load.engine
-        if load.running >= load.places:
-            self.remove(engine)
+        engine, running, kind = load.engine.id, load.running, load.kind
+        if running >= load.places:
+            self.remove(load)
             return
-        level = 1 + int((LEVELS - 1) * min(1.0, load.fullness)) if load.running else 0
-        kind, before = kind_of(engine), self._at.get(engine.id)
+        level = 1 + int((LEVELS - 1) * min(1.0, load.fullness)) if running else 0
+        before = self._at.get(engine)
+        if before == level:
+            same = self._levels[kind][level]
+            same[engine] = same.pop(engine)  # behind its equals: it is the last one to be looked at again
+            return
         if before is not None:
-            if before == level:
-                same = self._levels[kind][level]
-                same[engine.id] = same.pop(engine.id)  # behind its equals: it is the last one to be looked at again
-                return
-            self.remove(engine)
+            self.remove(load)
         if kind not in self._levels:
             self._levels[kind], self._filled[kind] = [{} for _ in range(LEVELS + 1)], 0
-        self._levels[kind][level][engine.id] = engine
+        self._levels[kind][level][engine] = load.engine
         self._filled[kind] |= 1 << level
-        self._at[engine.id] = level
+        self._at[engine] = level
 
-    def remove(self, engine: Engine) -> None:
+    def remove(self, load: Load) -> None:
         """An engine is full, or gone."""
-        before = self._at.pop(engine.id, None)
+        before = self._at.pop(load.engine.id, None)
         if before is not None:
-            kind = kind_of(engine)
-            level = self._levels[kind][before]
-            del level[engine.id]
+            level = self._levels[load.kind][before]
+            del level[load.engine.id]
             if not level:
-                self._filled[kind] &= ~(1 << before)
+                self._filled[load.kind] &= ~(1 << before)
 
     def emptiest(self, kinds: Collection[Kind], among: Container[str]) -> Iterator[Engine]:
         """Engines with a free place, the emptier ones first.
@@ -75,11 +72,6 @@ class Vacancies:
                     for engine in self._levels[kind][lowest.bit_length() - 1].values():
                         if engine.id in among:
                             yield engine
-
-
-def kind_of(engine: Engine) -> Kind:
-    """What decides for whom an engine comes into question."""
-    return engine.about.model, engine.about.capacity.context_tokens
 
 
 def serves(kind: Kind, model: str | None, context: int) -> bool:

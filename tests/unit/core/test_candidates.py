@@ -7,10 +7,10 @@ from collections import Counter
 from parrot.core.candidates import EMPTIEST, HOLDERS, Candidates
 from parrot.core.graph import Generation
 from parrot.core.learning import Speed
+from parrot.core.load import kind_of
 from parrot.core.placement import AHEAD
 from parrot.core.policy import Engine
 from parrot.core.prefixes import PrefixIndex
-from parrot.core.vacancies import kind_of
 from tests.unit.core.making import make_engine, make_generation, prompt, says
 
 PROMPT = prompt(1, 2)

@@ -26,6 +26,7 @@ class Seen:
         engine = make_engine(name, model=model)
         self.prefixes.add(name)
         load = self.loads[name] = Load(engine, self.expectations.speed_of(model))
+        self.expectations.engines_changed()
         return load
 
     def done(self, load: Load, tokens_in: int = 100, tokens_out: int = 50) -> None:

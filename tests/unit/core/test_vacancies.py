@@ -10,7 +10,7 @@ from parrot.core.graph import Generation
 from parrot.core.learning import Speed
 from parrot.core.load import Load
 from parrot.core.policy import Engine
-from parrot.core.vacancies import LEVELS, Vacancies, kind_of, serves
+from parrot.core.vacancies import LEVELS, Vacancies, serves
 from tests.unit.core.making import make_engine, make_generation
 
 
@@ -42,7 +42,7 @@ class Engines:
         self.vacancies.update(load)
 
     def emptiest(self, model: str | None = None, context: int = 0, without: tuple[str, ...] = ()) -> list[str]:
-        kinds = {kind_of(load.engine) for load in self.loads.values() if serves(kind_of(load.engine), model, context)}
+        kinds = {load.kind for load in self.loads.values() if serves(load.kind, model, context)}
         return [engine.id for engine in self.vacancies.emptiest(kinds, self.loads.keys() - set(without))]
 
 
@@ -109,7 +109,7 @@ def test_a_model_finds_its_engines_whatever_their_contexts() -> None:
 
 def test_kinds_are_told_only_while_an_engine_has_a_free_place() -> None:
     engines = Engines(make_engine("m1"), make_engine("m2", context=99), make_engine("n1", model="n", running=1))
-    assert engines.vacancies.kinds() == {kind_of(load.engine) for load in engines.loads.values()}
+    assert engines.vacancies.kinds() == {load.kind for load in engines.loads.values()}
     engines.give("n1")
     assert {model for model, _ in engines.vacancies.kinds()} == {"m"}
 
@@ -124,7 +124,7 @@ def test_engines_that_do_not_come_into_question_are_left_out() -> None:
 def test_an_engine_that_is_gone_is_found_no_more() -> None:
     engines = Engines(make_engine("e1"))
     for _ in range(2):
-        engines.vacancies.remove(engines.loads["e1"].engine)
+        engines.vacancies.remove(engines.loads["e1"])
     assert engines.emptiest() == []
     assert not engines.vacancies
 
@@ -159,7 +159,7 @@ class Places(RuleBasedStateMachine):
     def goes(self, number: int) -> None:
         if self.engines.loads:
             name = sorted(self.engines.loads)[number % len(self.engines.loads)]
-            self.engines.vacancies.remove(self.engines.loads.pop(name).engine)
+            self.engines.vacancies.remove(self.engines.loads.pop(name))
             self.held = [pair for pair in self.held if pair[0] != name]
 
     @invariant()
@@ -175,7 +175,7 @@ class Places(RuleBasedStateMachine):
 
     @invariant()
     def kinds_are_those_with_a_place(self) -> None:
-        kinds = {kind_of(load.engine) for load in self.engines.loads.values() if load.running < load.engine.about.capacity.running}
+        kinds = {load.kind for load in self.engines.loads.values() if load.running < load.engine.about.capacity.running}
         assert self.engines.vacancies.kinds() == kinds
         assert bool(self.engines.vacancies) == bool(kinds)
 
