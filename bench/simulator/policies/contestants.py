@@ -54,6 +54,7 @@ OWN = (
     Contestant(OURS, "ServeCore", lambda _: Scheduler()),
     Contestant("ours-faults", "ServeCore, with 5% of reports lost, dying twice", lambda _: Scheduler(), lost=0.05, deaths=2),
     Contestant("ours-index", "ServeCore, seeing into caches", lambda seen: Scheduler(prefixes=PerfectIndex(seen))),
+    Contestant("index-faults", "ServeCore, seeing into caches, dying twice", lambda seen: Scheduler(prefixes=PerfectIndex(seen)), deaths=2),
     Contestant(
         ORACLE,
         "ServeCore, knowing lengths and seeing into caches",
