@@ -27,7 +27,9 @@ def plot(summaries: Sequence[Summary], load: float, about: str, path: Path) -> N
     metrics = [metric for metric in GAINS.values() if any(metric == known for _, _, known in shown)]
     workloads = list(dict.fromkeys(workload for workload, _, metric in shown if metric in metrics))
     policies = list(dict.fromkeys(policy for _, policy, metric in shown if metric in metrics and policy != BOUND))
-    figure, axes = pyplot.subplots(len(metrics), 1, figsize=(1.5 * max(4, len(workloads)), 4 * len(metrics)), squeeze=False)
+    figure, axes = pyplot.subplots(
+        len(metrics), 1, figsize=(1.5 * max(4, len(workloads)), 4 * len(metrics)), squeeze=False, layout="constrained"
+    )
     width = 0.8 / max(1, len(policies))
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
         for place, policy in enumerate(policies):
@@ -39,6 +41,7 @@ def plot(summaries: Sequence[Summary], load: float, about: str, path: Path) -> N
         axis.set_xticks(range(len(workloads)), workloads, rotation=20)
         axis.set_ylabel(f"times better than the\nstrong baseline: {metric}")
     axes[0, 0].set_title(f"{about}, at {load:.0%} of what the strong baseline carries")
-    axes[-1, 0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=6, frameon=False)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    handles, labels = axes[-1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncol=6, frameon=False)
+    figure.savefig(path, dpi=120)
     pyplot.close(figure)
