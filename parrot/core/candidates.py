@@ -7,7 +7,7 @@ from itertools import filterfalse, islice
 
 from parrot.core.graph import Generation
 from parrot.core.learning import Speed
-from parrot.core.load import Kind, Load
+from parrot.core.load import EngineKind, Load
 from parrot.core.placement import AHEAD
 from parrot.core.policy import Engine
 from parrot.core.prefixes import PrefixIndex
@@ -61,18 +61,20 @@ class Candidates:
         bit = self._prefixes.bits[load.engine.id]
         self._vacant = self._vacant | bit if load.running < load.places else self._vacant & ~bit
 
-    def kinds(self) -> set[Kind]:
+    def kinds(self) -> set[EngineKind]:
         """The kinds of engines that have a free place."""
         return self._vacancies.kinds()
 
-    def serving(self, generation: Generation, kinds: Collection[Kind]) -> set[Kind]:
+    def serving(self, generation: Generation, kinds: Collection[EngineKind]) -> set[EngineKind]:
         """Those of some kinds that come into question for a generation."""
         wanted = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
         model = generation.call.model
         context = min(wanted, self._largest.get(model, wanted))  # the largest may then say that it is too little
         return {kind for kind in kinds if serves(kind, model, context)}
 
-    def of(self, generation: Generation, kinds: Collection[Kind], engines: Mapping[str, Engine], now: float) -> Iterator[tuple[Load, int]]:
+    def of(
+        self, generation: Generation, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float
+    ) -> Iterator[tuple[Load, int]]:
         """The engines to look at, with the tokens of the prompt that each holds.
 
         Args:
@@ -99,7 +101,7 @@ class Candidates:
         """When an engine will have computed so much of what it was given that it can take more."""
         return min((load.filled - AHEAD for load in self.loads.values() if load.filled > now + AHEAD), default=None)
 
-    def _emptiest(self, kinds: Collection[Kind], engines: Mapping[str, Engine], now: float) -> list[Engine]:
+    def _emptiest(self, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float) -> list[Engine]:
         def is_filling(engine: Engine) -> bool:
             """It has prompts to compute before it can take more, however empty it is."""
             return self.loads[engine.id].filled > now + AHEAD

@@ -19,10 +19,10 @@ MOST_PROMPTS = 0.8  # of the time that prompts are believed to take
 REMEMBERED = 256  # prompts, to see which came between the tokens of others
 
 
-Kind = tuple[str, int]  # model, and tokens of context that an engine takes
+EngineKind = tuple[str, int]  # model, and tokens of context that an engine takes
 
 
-def kind_of(engine: Engine) -> Kind:
+def kind_of(engine: Engine) -> EngineKind:
     """What decides for whom an engine comes into question."""
     return engine.about.model, engine.about.capacity.context_tokens
 

@@ -12,7 +12,7 @@ from parrot.core.candidates import Candidates
 from parrot.core.expectations import Expectations
 from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths
-from parrot.core.load import Kind, Load
+from parrot.core.load import EngineKind, Load
 from parrot.core.objectives import STRICTNESS, Objective
 from parrot.core.placement import case_of, explain, has_room, is_entitled, ranked
 from parrot.core.policy import Decision, Engine
@@ -52,7 +52,7 @@ class Scheduler:
         self._expectations = Expectations(lengths or LearnedLengths(), self._prefixes, self._candidates.loads)
         self._shares = Shares(weights)
         self._backlog = Backlog(self._rank, self._shares if self._rules.fairness else None)
-        self._open: dict[bool, set[Kind]] = {}  # kinds of engines for what is sensitive, and for what is not, while decisions are made
+        self._open: dict[bool, set[EngineKind]] = {}  # for what is sensitive, and for what is not, in one round
         self._lanes: list[Lane] = []
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._wake: float | None = None
@@ -205,6 +205,6 @@ class Scheduler:
         return rank(generation, len(self._candidates.loads), self._rules)
 
 
-def _models(kinds: Collection[Kind]) -> set[str | None]:
+def _models(kinds: Collection[EngineKind]) -> set[str | None]:
     """What can be asked for of engines of some kinds."""
     return {None, *(model for model, _ in kinds)} if kinds else set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
 
-from parrot.core.load import Kind, Load
+from parrot.core.load import EngineKind, Load
 from parrot.core.policy import Engine
 
 LEVELS = 32  # of fullness that are told apart
@@ -14,14 +14,14 @@ class Vacancies:
     """The engines of one cell that are not full, by kind and level."""
 
     def __init__(self) -> None:
-        self._levels: dict[Kind, list[dict[str, Engine]]] = {}
-        self._filled: dict[Kind, int] = {}  # levels at which there are engines, as bits
+        self._levels: dict[EngineKind, list[dict[str, Engine]]] = {}
+        self._filled: dict[EngineKind, int] = {}  # levels at which there are engines, as bits
         self._at: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._at)
 
-    def kinds(self) -> set[Kind]:
+    def kinds(self) -> set[EngineKind]:
         """The kinds of which an engine has a free place."""
         return {kind for kind, filled in self._filled.items() if filled}
 
@@ -54,7 +54,7 @@ class Vacancies:
             if not level:
                 self._filled[load.kind] &= ~(1 << before)
 
-    def emptiest(self, kinds: Collection[Kind], among: Container[str]) -> Iterator[Engine]:
+    def emptiest(self, kinds: Collection[EngineKind], among: Container[str]) -> Iterator[Engine]:
         """Engines with a free place, the emptier ones first.
 
         Args:
@@ -74,6 +74,6 @@ class Vacancies:
                             yield engine
 
 
-def serves(kind: Kind, model: str | None, context: int) -> bool:
+def serves(kind: EngineKind, model: str | None, context: int) -> bool:
     """Whether engines of a kind serve a model, or any if none is named, with so many tokens of context."""
     return model in (None, kind[0]) and kind[1] >= context

@@ -65,7 +65,7 @@ OWN = (
         "ServeCore, told objectives and lengths by hand",
         lambda seen: Scheduler(lengths=TrueLengths(seen), objective=by_hand(seen)),
     ),
-    Contestant(BOUND, "ServeCore with a fiftieth of the load: what no policy can beat", lambda _: Scheduler(), part=0.02),
+    Contestant(BOUND, "ServeCore with a fiftieth of the load: programs hardly ever meet", lambda _: Scheduler(), part=0.02),
 )
 
 
