@@ -181,16 +181,10 @@ class Chaos:
                 await waking
 
     async def _until_taken_up(self, fault: Fault) -> float:
-        held, suspects = await self._watch.held_by(fault.pid)
-        fault.held = f"{len(held)} generations" + (f", and {len(suspects)} of which an engine had died before" if suspects else "")
-        fault.holds = (*held, *suspects)
-
-        async def suspects_go_on() -> None:
-            if suspects:
-                fault.suspects_recovered = await self._watch.until_taken_up(suspects)
-
-        at, _ = await asyncio.gather(self._watch.until_taken_up(held), suspects_go_on())
-        return at
+        held, fault.suspects = await self._watch.held_by(fault.pid)
+        fault.held = f"{len(held)} generations" + (f", {fault.suspects} of which an engine had died of before" if fault.suspects else "")
+        fault.holds = tuple(held)
+        return await self._watch.until_taken_up(held)
 
     def _stop(self, member: fleet.Member) -> asyncio.Task[None]:
         member.stop()
@@ -312,7 +306,7 @@ def _print(seen: dict[str, Any], console: Console) -> None:
     table = Table("figure", "value")
     for name in figures:
         table.add_row(name.replace("_", " "), f"{seen[name]:,}")
-    for name in ("recovery_single", "recovery_overlapping", "recovery_suspects"):
+    for name in ("recovery_single", "recovery_single_with_suspects", "recovery_overlapping"):
         times = seen[name]
         table.add_row(
             f"{name.replace('_', ' ')} ({times['faults']} faults)",

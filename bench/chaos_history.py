@@ -40,7 +40,7 @@ def single(faults: Sequence[Fault], reach: float) -> tuple[list[Fault], list[Fau
         faults: all of them.
         reach: seconds for which a fault that nobody saw the end of counts as under way.
     """
-    ends = [fault.at + reach if fault.ended is None else fault.ended for fault in faults]
+    ends = [fault.at + reach if fault.recovered is None else max(fault.at, fault.recovered) for fault in faults]
     alone: list[Fault] = []
     overlapping: list[Fault] = []
     for place, fault in enumerate(faults):
@@ -120,7 +120,6 @@ def report(history: History) -> dict[str, Any]:
     wrong = disordered(history.streams, history.values)
     failed = failures(history.calls, history.errors, Evidence(history.faults, history.lives, history.sent))
     alone, overlapping = single(history.faults, history.limit)
-    suspects = [fault.suspects_recovered - fault.at for fault in history.faults if fault.suspects_recovered is not None]
     slow = [fault for fault in alone if fault.seconds is None or fault.seconds > history.limit]
     mine = {variable for call in history.calls for variable in call.variables}
     violations = [
@@ -149,7 +148,7 @@ def report(history: History) -> dict[str, Any]:
         "recovery_single": _recoveries(alone),
         "recovery_single_by_role": {role: _recoveries(group) for role, group in by_role(alone).items()},
         "recovery_overlapping": _recoveries(overlapping),
-        "recovery_suspects": asdict(recoveries(suspects)),
+        "recovery_single_with_suspects": _recoveries([fault for fault in alone if fault.suspects]),
         "violations": violations,
     }
 

@@ -27,9 +27,8 @@ class Fault:
         kind: SIGKILL, or SIGSTOP for longer than the lease.
         victim: its name; `role` is what it was.
         held: what it was at work on, in words.
-        recovered: when all that it held went on, but for suspects, if that was seen; it is the moment of the fault if it held nothing.
-        suspects_recovered: when all went on of which another engine had died before. ServeCore lets those run alone: they wait until some
-            engine is empty.
+        suspects: how many of those that an engine held another one had died of before: ServeCore lets them run alone.
+        recovered: when all that it held went on, if that was seen; it is the moment of the fault if it held nothing.
         pid: of the process that was hit.
         holds: the variables that an engine was seen to hold when it was hit.
     """
@@ -39,19 +38,14 @@ class Fault:
     victim: str
     at: float
     held: str = ""
+    suspects: int = 0
     recovered: float | None = None
-    suspects_recovered: float | None = None
     pid: int = 0
     holds: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
         return None if self.recovered is None else self.recovered - self.at
-
-    @property
-    def ended(self) -> float | None:
-        """When nothing was left of it, if that was seen."""
-        return None if self.recovered is None else max(self.at, self.recovered, self.suspects_recovered or 0.0)
 
     def __str__(self) -> str:
         return f"the {self.kind} of {self.victim} at {self.at:.1f} s"

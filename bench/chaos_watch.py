@@ -117,26 +117,28 @@ class Watch:
             await asyncio.sleep(LOOK)
         return self.now()
 
-    async def held_by(self, pid: int) -> tuple[dict[str, int], dict[str, int]]:
+    async def held_by(self, pid: int) -> tuple[dict[str, int], int]:
         """What the engine in a process was given and has not ended, with the attempt.
 
         Returns:
-            Those that it was the first engine to be lost with, and those of which another one had died before.
+            These, and how many of them another engine had died of before, which makes them suspects now.
         """
         engines = [entry.id for entry in await self.asked(self._directory.engines) if entry.pid == pid]
         if not engines:
-            return {}, {}
+            return {}, 0
         active: Any = await self.asked(lambda: self._redis.smembers(self._keys.active))
         requests = await self._each([raw.decode() for raw in active], lambda pipe, name: pipe.hget(self._keys.call(name), "request"))
         made = [output["variable"] for raw in requests if raw for output in json.loads(raw)["outputs"].values()]
         fields = ["engine", "state", "attempt", "deaths"]
         rows = await self._each(made, lambda pipe, name: pipe.hmget(self._keys.variable(name), fields))
-        held: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        held: dict[str, int] = {}
+        suspects = 0
         for name, row in zip(made, rows, strict=True):
             engine, state, attempt, deaths = ((raw or b"").decode() for raw in row)
             if engine in engines and state not in ENDED:
-                held[deaths != ""][name] = int(attempt)
-        return held
+                held[name] = int(attempt)
+                suspects += deaths != ""
+        return held, suspects
 
     async def until_taken_up(self, held: dict[str, int]) -> float:
         """All that a victim held has ended, or is being generated in a later attempt."""

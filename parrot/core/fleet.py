@@ -83,15 +83,21 @@ class Fleet:
         """What is to be taken from engines that suspects shall have for themselves.
 
         To let an engine run dry takes as long as its longest generation; elsewhere, what it held goes on from its last checkpoint. No more
-        than every other engine of a model is cleared, but one if there is only one.
+        than every other engine of a model is cleared, but one if there is only one; suspects beyond that take turns.
         """
         found: list[Generation] = []
         for model in {engine.about.model for engine in self.engines.values()} if self._suspects else ():
             alike = [engine for engine in self.engines.values() if engine.about.model == model and not engine.draining]
-            heard = [engine for engine in alike if engine.free and engine.heard >= now]
-            apart = sum(not engine.free for engine in alike)
-            if self._suspects.serves(model) and heard and all(engine.holds for engine in alike) and 2 * apart < len(alike):
-                found += min(heard, key=lambda engine: len(engine.holds)).holds.values()
+            if not self._suspects.serves(model) or not all(engine.holds for engine in alike):
+                continue
+            apart = [engine for engine in alike if not engine.free]
+            if 2 * len(apart) < len(alike):
+                clearable = [engine for engine in alike if engine.free]
+            else:
+                clearable = [engine for engine in apart if _turn_ends(engine) <= now]
+            heard = [engine for engine in clearable if engine.heard >= now]
+            if heard:
+                found += min(heard, key=lambda engine: (_turn_ends(engine), len(engine.holds))).holds.values()
         return found
 
     def assign(self, now: float) -> Iterator[Decision]:
@@ -121,7 +127,7 @@ class Fleet:
             if engine.holds or engine.heard < now:
                 reserved.append(engine)
                 continue
-            generation = self._suspects.pop(model)
+            generation = self._suspects.pop(model, now)
             why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
             decision = Decision(generation, engine, why)
             self._give(decision, now)
@@ -131,3 +137,8 @@ class Fleet:
     def _give(self, decision: Decision, now: float) -> None:
         decision.generation.attempt += 1
         self.hold(decision.generation, decision.engine, now)
+
+
+def _turn_ends(engine: Engine) -> float:
+    """When others that must run alone may have an engine on which one does."""
+    return min(generation.turn_ends for generation in engine.holds.values())

@@ -82,6 +82,7 @@ class Generation:
         context: tokens that an engine must take at least, since one that takes less has refused it.
         priority: with which an engine was given it.
         since: when it could run, in seconds since the epoch.
+        turns: how often it was given an engine for itself, and turn_ends: when others like it may have that.
     """
 
     call: Call
@@ -107,6 +108,8 @@ class Generation:
     context: int = 0
     priority: int = 0
     since: float = 0.0
+    turns: int = 0
+    turn_ends: float = 0.0
 
     @property
     def variable(self) -> str:

@@ -20,7 +20,7 @@ GOOD = History(
     values={"c.x": "ab"},
     lives=[],
     sent=frozenset(),
-    faults=[Fault("kill", "worker", "worker-0", 1.0, "3 generations", 3.5)],
+    faults=[Fault("kill", "worker", "worker-0", 1.0, "3 generations", recovered=3.5)],
     orphans=[],
     findings=[],
     limit=4.0,
@@ -63,21 +63,24 @@ def test_a_stream_adds_up_to_the_value_from_its_last_reset_on() -> None:
 
 
 def test_faults_overlap_if_one_comes_before_the_other_is_recovered_from() -> None:
-    first, second, third = (Fault("kill", "worker", name, at, "", end) for name, at, end in (("a", 0, 3), ("b", 2, 5), ("c", 6, 7)))
+    first, second, third = (Fault("kill", "worker", name, at, recovered=end) for name, at, end in (("a", 0, 3), ("b", 2, 5), ("c", 6, 7)))
     assert single([first, second, third], 4.0) == ([third], [first, second])
 
 
 def test_a_fault_whose_end_nobody_saw_reaches_as_far_as_a_recovery_may_take() -> None:
-    unseen, near, far = Fault("kill", "worker", "a", 0), Fault("kill", "core", "b", 3, "", 3.5), Fault("kill", "core", "c", 9, "", 9.5)
+    unseen, near, far = (
+        Fault("kill", "worker", "a", 0),
+        Fault("kill", "core", "b", 3, recovered=3.5),
+        Fault("kill", "core", "c", 9, recovered=9.5),
+    )
     assert single([unseen, near, far], 4.0) == ([far], [unseen, near])
 
 
-def test_a_fault_lasts_until_the_suspects_that_it_hit_go_on_and_these_are_reported_apart() -> None:
-    long = Fault("kill", "worker", "a", 0, "", 2.5, suspects_recovered=6.0)
-    near, far = Fault("kill", "core", "b", 5, "", 5.5), Fault("kill", "core", "c", 9, "", 9.5)
-    assert single([long, near, far], 4.0) == ([far], [long, near])
-    figures = report(replace(GOOD, faults=[long, far]))
-    assert (figures["recovery_single"]["max"], figures["recovery_suspects"]["max"], figures["violations"]) == (2.5, 6.0, [])
+def test_faults_that_hit_suspects_count_among_the_single_ones_and_are_shown_once_more() -> None:
+    plain, suspected = Fault("kill", "core", "a", 0, recovered=2.5), Fault("kill", "worker", "b", 5, suspects=1, recovered=11.0)
+    figures = report(replace(GOOD, faults=[plain, suspected]))
+    assert (figures["recovery_single"]["faults"], figures["recovery_single"]["max"]) == (2, 6.0)
+    assert (figures["recovery_single_with_suspects"]["faults"], len(figures["violations"])) == (1, 1)
 
 
 def test_quantiles_are_of_what_was_seen() -> None:
@@ -93,7 +96,7 @@ def test_quantiles_are_of_what_was_seen() -> None:
         ({"events": ["c.x", "c.x"]}, "published twice"),
         ({"news": ["c.x", "c.x"]}, "published twice"),
         ({"streams": {"c.x": [Part(2, "a")]}}, "out of order"),
-        ({"faults": [Fault("kill", "core", "core-0", 1.0, "", 6.0)]}, "took 5.00 s; 4 s are allowed"),
+        ({"faults": [Fault("kill", "core", "core-0", 1.0, recovered=6.0)]}, "took 5.00 s; 4 s are allowed"),
         ({"faults": [Fault("stop", "core", "core-0", 1.0)]}, "was not seen to end"),
         ({"errors": {"c.x": Error("engine", "Broke.")}}, "must not have failed (engine): Broke."),
         ({"orphans": ["12 python"]}, "outlived the run"),

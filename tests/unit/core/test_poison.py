@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parrot.core.engine_rules import MAX_DEATHS
+from parrot.core.suspects import TURN
 from parrot.wire.to_core import EngineBeat, EngineDown
 from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
@@ -109,6 +110,45 @@ def test_no_more_than_every_other_engine_is_cleared_for_suspects(cell: Cell) -> 
     for _ in range(4):
         cell.tell(*(EngineBeat(engine=engine) for engine in "abcd"))
     assert sum(held(cell, engine) < {f"c{i}" for i in range(4)} for engine in "abcd") == 2
+
+
+def suspects_on_one_engine(cell: Cell, count: int) -> None:
+    """Two engines have died of so many calls at once; one is left."""
+    cell.tell(*(call(f"c{i}", "A: {{x}}") for i in range(count)))
+    die(cell, "e1")
+    cell.tell(engine_up("e2"))
+    die(cell, "e2")
+    cell.tell(engine_up("a"))
+
+
+def turns(cell: Cell, beats: int) -> str:
+    """Who holds the engine after each of so many beats."""
+    seen = []
+    for _ in range(beats):
+        cell.now += TURN
+        cell.tell(EngineBeat(engine="a"))
+        seen += held(cell, "a")
+    return " ".join(seen)
+
+
+def test_suspects_that_wait_for_an_engine_take_turns_and_each_turn_is_twice_as_long(cell: Cell) -> None:
+    suspects_on_one_engine(cell, 3)
+    assert held(cell, "a") == {"c0"}
+    assert turns(cell, 8) == "c1 c2 c0 c0 c1 c1 c2 c2"
+    assert all("tried alone" in cell.variable(f"c{i}.x")["why"] for i in (0, 1))
+
+
+def test_a_suspect_for_which_no_other_waits_has_its_engine_until_it_ends(cell: Cell) -> None:
+    suspects_on_one_engine(cell, 1)
+    assert turns(cell, 20) == " ".join(["c0"] * 20)
+    assert cell.variable("c0.x")["attempt"] == "3"
+
+
+def test_a_suspect_that_kills_in_its_second_turn_is_found_and_the_others_are_not_blamed(cell: Cell) -> None:
+    suspects_on_one_engine(cell, 2)
+    assert turns(cell, 2) == "c1 c0"
+    die(cell, "a")
+    assert (cell.variable("c0.x")["error_code"], cell.variable("c1.x")["deaths"]) == ("poison", "e1 e2")
 
 
 def test_an_engine_for_which_a_suspect_waits_takes_nothing_more(cell: Cell) -> None:
