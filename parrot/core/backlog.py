@@ -13,7 +13,7 @@ from parrot.core.shares import LEAD, Shares
 STALE = 1_000  # entries that may lie about beside those that count
 
 Rank = tuple[float, ...]  # the smaller first
-_Entry = tuple[Rank, int, Generation]
+_Entry = tuple[Rank, int, Generation, float]  # the number makes each unlike all others; the last is its lead, as in `shares`
 Lane = tuple[str | None, bool]  # the model that is asked for, and whether it is sensitive: some places are kept for what is
 
 
@@ -56,7 +56,7 @@ class Backlog:
             self._tenants[tenant] += 1
             if self._shares is not None and self._tenants[tenant] == 1:
                 self._shares.enter(tenant, self._tenants)
-        self._waiting[generation] = (self._rank(generation), next(self._numbers), generation)
+        self._waiting[generation] = self._entry(generation, next(self._numbers))
         if self._entries > 2 * len(self._waiting) + STALE:
             self._sweep()
         else:
@@ -64,7 +64,11 @@ class Backlog:
 
     def drop(self, generation: Generation) -> None:
         """It waits no more."""
-        if self._waiting.pop(generation, None) is not None:
+        entry = self._waiting.pop(generation, None)
+        if entry is not None:
+            if self._top and self._top[0] is entry:  # as a rule: it was found first, and is given to an engine
+                heappop(self._top)
+                self._entries -= 1
             tenant = generation.program.whole().tenant
             self._tenants[tenant] -= 1
             if not self._tenants[tenant]:
@@ -73,12 +77,16 @@ class Backlog:
     def first(self, lanes: Collection[Lane]) -> Generation | None:
         """Who is next of those in some lanes; it goes on waiting until it is dropped."""
         while (heap := self._first_heap(lanes)) is not None:
-            rank, number, generation = heap[0]
-            now = self._rank(generation)
-            if now <= rank:
+            rank, number, generation, _ = heap[0]
+            if self._waiting.get(generation) is not heap[0]:
+                heappop(heap)  # it counts no more
+                self._entries -= 1
+                continue
+            entry = self._entry(generation, number)
+            if entry[0] <= rank:
                 self._top = heap
                 return generation
-            entry = self._waiting[generation] = (now, number, generation)
+            self._waiting[generation] = entry
             heapreplace(heap, entry)  # it sinks to where it belongs
         return None
 
@@ -99,6 +107,9 @@ class Backlog:
                 self._insert(generation)
         return len(passed)
 
+    def _entry(self, generation: Generation, number: int) -> _Entry:
+        return self._rank(generation), number, generation, LEAD if generation.objective.urgent else 0.0
+
     def _insert(self, generation: Generation) -> None:
         lane = self._lanes.setdefault((generation.call.model, generation.objective.sensitive), {})
         heappush(lane.setdefault(generation.program.whole().tenant, []), self._waiting[generation])
@@ -107,37 +118,28 @@ class Backlog:
     def _sweep(self) -> None:
         """Only what counts is kept."""
         self._lanes.clear()
-        self._entries = 0
+        self._entries, self._top = 0, []
         for generation in self._waiting:
             self._insert(generation)
 
     def _first_heap(self, lanes: Iterable[Lane]) -> list[_Entry] | None:
-        """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one."""
+        """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one.
+
+        An entry that counts no more may come first: it hides none that should, as ranks become better only with a new entry.
+        """
         heaps: dict[str, list[_Entry]] = {}  # the first one of each tenant
         for lane in lanes:
             if tenants := self._lanes.get(lane):
-                self._clean(tenants)
                 for tenant, heap in tenants.items():
                     other = heaps.get(tenant)
-                    if other is None or heap[0] < other[0]:
+                    if heap and (other is None or heap[0] < other[0]):
                         heaps[tenant] = heap
+                if len(tenants) > len(heaps):
+                    self._lanes[lane] = {tenant: heap for tenant, heap in tenants.items() if heap}
         first: list[_Entry] | None = None
-        turn: tuple[float, Rank, int] = (0.0, (), 0)  # the smaller, the earlier
+        least = 0.0
         for tenant, heap in heaps.items():
-            rank, number, generation = heap[0]
-            had = 0.0 if self._shares is None else self._shares.had(tenant) - (LEAD if generation.objective.urgent else 0.0)
-            if first is None or (had, rank, number) < turn:
-                first, turn = heap, (had, rank, number)
+            had = 0.0 if self._shares is None else self._shares.had(tenant) - heap[0][3]
+            if first is None or had < least or (had == least and heap[0] < first[0]):
+                first, least = heap, had
         return first
-
-    def _clean(self, tenants: dict[str, list[_Entry]]) -> None:
-        """Let all heaps of a lane begin with an entry that counts."""
-        waiting, empty = self._waiting, []
-        for tenant, heap in tenants.items():
-            while heap and waiting.get(heap[0][2]) is not heap[0]:
-                heappop(heap)
-                self._entries -= 1
-            if not heap:
-                empty.append(tenant)
-        for tenant in empty:
-            del tenants[tenant]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import compress, product
+from operator import not_
 
 from parrot.core import records
 from parrot.core.cell import Cell
@@ -17,7 +18,8 @@ from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationRetu
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
-_ALWAYS = set(Job.model_fields) - {"priority", "marks", "salt"}
+_OPTIONAL = ("priority", "marks", "salt")  # fields of a job: what is left out costs nothing on the way
+_SET = {tuple(given): set(Job.model_fields) - {*compress(_OPTIONAL, map(not_, given))} for given in product((False, True), repeat=3)}
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 
 
@@ -130,10 +132,9 @@ def _clear_for_suspects(cell: Cell) -> None:
 
 def job_of(generation: Generation, salt: str) -> Job:
     """The job that an engine is sent for the current attempt of a generation; with the salt of the graph's `owner` of it."""
-    call, lowered = generation.call, generation.lowered
-    optional: dict[str, Any] = {"priority": generation.priority, "marks": generation.beginnings.marks(), "salt": salt}
+    call, lowered, priority, marks = generation.call, generation.lowered, generation.priority, generation.beginnings.marks()
     return Job.model_construct(  # from parts that were validated when they came in
-        _ALWAYS.union(name for name, value in optional.items() if value),  # what is left out costs nothing on the way
+        _SET[priority != 0, marks != (), salt != ""],
         variable=lowered.variable,
         attempt=generation.attempt,
         session=call.session,
@@ -143,7 +144,9 @@ def job_of(generation: Generation, salt: str) -> Job:
         prompt=list(lowered.prompt),
         sampling=lowered.sampling,
         chat=call.chat,
-        **optional,
+        priority=priority,
+        marks=marks,
+        salt=salt,
     )
 
 

@@ -37,6 +37,7 @@ from parrot.wire.to_ledger import Op, bury
 log = structlog.get_logger("parrot.core")
 
 PORTION_BYTES = 16 * 1024 * 1024  # of messages that are committed together: Redis takes no command of more than 512 MiB
+MOST_READ = 128  # entries of each stream that are handled at once: engines go to work on some while others are decided on
 FIRST_READ = 16  # entries of each stream; a leader that died of too many large ones must not die of them again
 HISTORY = 1_000  # entries of each stream that stay after they were read, for people who look
 STANDBY_LOOKS = 0.5  # seconds after which a standby looks again: a leader that ends lays its lease down before it runs out
@@ -71,7 +72,7 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
                         core = await Core.take_over(ledger, keys, limits_of(settings), partial(policy_of, settings), lead, foresight)
                         log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
                         ready()
-                        reader = StreamReader(redis, core.cursors, first=FIRST_READ)
+                        reader = StreamReader(redis, core.cursors, count=MOST_READ, first=FIRST_READ)
                         while True:
                             renewal.alive()
                             await core.turn(reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 
@@ -15,6 +16,7 @@ from parrot.wire.to_core import DeclareVariable, EngineBeat, OpenSession, Submit
 Fields = dict[str, str]
 
 
+@lru_cache(maxsize=256)  # what happens in one batch happens at one time
 def clock(now: float) -> str:
     """Seconds since the epoch as ISO-8601 in UTC, for people."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -14,8 +14,9 @@ for i, done in ipairs(cjson.decode(ARGV[3])) do
       if rest[5] ~= '' then fields[7], fields[8] = 'by', rest[5] end
       redis.call('XADD', rest[1], rest[2], unpack(fields))
     end
-    redis.call('HSET', key, 'state', 'ready', unpack(done, 7))
-    if tokens ~= '' then redis.call('HSET', key, 'tokens', tokens) end
+    local fields = {'state', 'ready', unpack(done, 7)}
+    if tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'tokens', tokens end
+    redis.call('HSET', key, unpack(fields))
     redis.call('XADD', KEYS[1], '*', 'v', ARGV[1], 'kind', ARGV[2], 'body', done[5])
     redis.call('XADD', done[2], '*', 'variable', done[3], 'state', 'ready')
     answers[i] = 1
