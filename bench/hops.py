@@ -5,7 +5,9 @@ publishing script, event, ServeCore's decision, commit script and dispatch lie b
 takes no time. Celery's hop begins at the end of one task and ends at the start of the next one in its chain.
 
 Both sides use the same embedded server (AOF, fsync every second). Programs are submitted before the clock starts and set off together.
-A third side, the bare bus, passes entries between two processes and does nothing else: what this machine can do at this hour.
+A third side has stubs in place of engine workers, which take no CPU worth mentioning: what a cell does whose engines run elsewhere, as
+those on GPUs do, if its two cores are for ServeCore, the broker and an app. A fourth, the bare bus, passes entries between two
+processes and does nothing else: what this machine can do at this hour.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
 from parrot.wire.keys import Keys
 
-SIDES = ("parrot", "celery", "bare bus")
+SIDES = ("parrot", "engines elsewhere", "celery", "bare bus")
+WORKERS = {"parrot": "bench.hop_worker", "engines elsewhere": "bench.hop_stub"}
 PATIENCE = 180.0  # seconds after which a run that does not end is an error
 
 
@@ -107,8 +110,8 @@ async def submit_and_wait(url: str, shape: Shape, core: int) -> float:
         await redis.aclose()
 
 
-def run_parrot(folder: Path, url: str, shape: Shape) -> Figures:
-    """One run: a ServeCore process, an engine worker process, and this one as the app."""
+def run_parrot(folder: Path, url: str, shape: Shape, module: str) -> Figures:
+    """One run: a ServeCore process, an engine worker process that runs `module`, and this one as the app."""
     marks = folder / "parrot.marks"
     environment = os.environ | {
         "PARROT_REDIS_URL": url,
@@ -118,7 +121,7 @@ def run_parrot(folder: Path, url: str, shape: Shape) -> Figures:
         "PARROT_LOG_LEVEL": "warning",
     }
     core = [sys.executable, "-m", "parrot.cli", "core"]
-    worker = [sys.executable, "-m", "bench.hop_worker", str(marks)]
+    worker = [sys.executable, "-m", module, str(marks)]
     with process(core, environment) as leader, process(worker, environment):
         spent = asyncio.run(submit_and_wait(url, shape, leader.pid))
     rows = [line.split() for line in marks.read_text().splitlines()]
@@ -247,8 +250,8 @@ def run(side: str, shape: Shape) -> Figures:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(EmbeddedServer(folder / "data"))
-        if side == "parrot":
-            return run_parrot(folder, server.url, shape)
+        if side in WORKERS:
+            return run_parrot(folder, server.url, shape, WORKERS[side])
         if side == "bare bus":
             return run_bare_bus(folder, server.url, shape)
         return run_celery(folder, server.url, shape, pool="solo" if shape.chains == 1 else "prefork")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bench.simulator.bound import Bound
 from bench.simulator.clock import Clock
 from bench.simulator.contents import Contents
 from parrot.broker.texts import LONG
@@ -17,6 +18,7 @@ from parrot.template import Segment
 from parrot.wire.digests import block_digests
 from parrot.wire.keys import content_hash
 from parrot.wire.to_core import Argument, CloseSession, DeclareVariable, OpenSession, Output, SubmitCall, WantVariable
+from parrot.wire.to_engine import Piece
 
 
 class Var(NamedTuple):
@@ -82,6 +84,7 @@ class Story:
         kind, tenant: of the program.
         arrived, ended: in seconds since the epoch; it has not ended as long as `ended` is None.
         paused: seconds in which it did something else.
+        bound: seconds that it would have waited at the very least, whatever the policy; known once it has ended.
         calls: that it submitted.
         tokens_in, tokens_cached, tokens_out: of all its generations.
         streams: what was read as it came.
@@ -93,6 +96,7 @@ class Story:
     arrived: float
     ended: float | None = None
     paused: float = 0.0
+    bound: float = 0.0
     calls: int = 0
     tokens_in: int = 0
     tokens_cached: int = 0
@@ -109,6 +113,7 @@ class App:
         seed: all that it draws follows from this and its number, whatever the policy.
         clock: whose time it lives in.
         contents: takes its texts.
+        bound: is told what it does.
         objectives: takes what each of its outputs should be optimised for.
         tell: takes its tasks.
         over: called when it has ended.
@@ -126,6 +131,7 @@ class App:
         seed: int,
         clock: Clock,
         contents: Contents,
+        bound: Bound,
         objectives: dict[str, Objective],
         tell: Callable[[Any], None],
         over: Callable[[App], None],
@@ -135,6 +141,7 @@ class App:
         self.contents = contents
         self.story = Story(number, kind, tenant, clock.now)
         self._clock = clock
+        self._bound = bound
         self._objectives = objectives
         self._tell = tell
         self._over = over
@@ -177,6 +184,8 @@ class App:
         output = f"{call}.out"
         self.contents.promise(output, tokens)
         self._objectives[output] = true
+        inputs = [part.id for part in prompt if isinstance(part, Var)]
+        self._bound.call(output, inputs, self._tokens(prompt), tokens)
         segments, arguments = [], {}
         for number, part in enumerate(prompt):
             if isinstance(part, str):
@@ -236,15 +245,23 @@ class App:
         assert self._going is not None
         for wait in self._going:
             if isinstance(wait, Pause):
+                self._bound.pause(wait.seconds)
                 self.story.paused += wait.seconds
                 self._clock.after(wait.seconds, self._go_on)
                 return
+            self._bound.read(variable.id for variable in wait.variables)
             self._awaited = {variable.id for variable in wait.variables} - self._ready
             if self._awaited:
                 return
-        self.story.ended = self._clock.now
+        self.story.ended, self.story.bound = self._clock.now, self._bound.waited
         self._tell(CloseSession(session=self.session))
         self._over(self)
+
+    def _tokens(self, prompt: Prompt) -> int:
+        texts = [part for part in prompt if isinstance(part, str)] + [part.text for part in prompt if isinstance(part, Given)]
+        pieces = [Piece("hash", content_hash(text)) if len(text) >= LONG else Piece("text", text) for text in texts]
+        pieces += [Piece("variable", part.id) for part in prompt if isinstance(part, Var)]
+        return self.contents.tokens(pieces)
 
     def forget(self) -> None:
         """Nobody will read its variables any more."""

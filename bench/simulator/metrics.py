@@ -15,7 +15,7 @@ def figures(outcome: Outcome) -> Figures:
     """Everything that is reported of a run, in seconds, tokens, and ratios.
 
     Programs of several kinds are also told apart: `completion_mean[chat]`. `waited` is completion without the pauses in which a program did
-    something else.
+    something else, `bound` what that would be at the very least.
     """
     found = _throughput(outcome)
     stories = outcome.stories
@@ -49,7 +49,7 @@ def _programs(stories: Sequence[Story], of: str) -> Figures:
     took = [story.ended - story.arrived for story in stories if story.ended is not None]
     waited = [seconds - story.paused for seconds, story in zip(took, stories, strict=True)]
     tokens_in = sum(story.tokens_in for story in stories)
-    found = _spread("completion", took, of) | _spread("waited", waited, of)
+    found = _spread("completion", took, of) | _spread("waited", waited, of) | _spread("bound", [story.bound for story in stories], of)
     found[f"hit_rate{of}"] = sum(story.tokens_cached for story in stories) / max(1, tokens_in)
     streams = [stream for story in stories for stream in story.streams]
     if streams:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bench.simulator.app import App, Story
+from bench.simulator.bound import Bound
 from bench.simulator.clock import Clock
 from bench.simulator.contents import Contents
 from bench.simulator.core import HOP_SECONDS, Core
@@ -175,6 +176,7 @@ class Run:
             self._setting.seed,
             self._clock,
             self._contents,
+            Bound(self._setting.profile),
             self._surroundings.objectives,
             self._core.tell,
             self._ended,

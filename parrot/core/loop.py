@@ -73,9 +73,12 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
                         log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
                         ready()
                         reader = StreamReader(redis, core.cursors, count=MOST_READ, first=FIRST_READ)
-                        while True:
-                            renewal.alive()
-                            await core.turn(reader)
+                        try:
+                            while True:
+                                renewal.alive()
+                                await core.turn(reader)
+                        finally:
+                            await core.leave()
             except NotLeader as error:
                 # Our last batch was not written; the new leader reads the same messages.
                 log.warning("superseded", error=str(error))
@@ -134,6 +137,9 @@ def policy_of(settings: Settings) -> Policy:
 class Core:
     """A machine that leads, with its place in the streams.
 
+    While there is much to do, what follows from some entries is written while the next ones are decided on: one batch after the other,
+    and orders go out when their batch was written.
+
     Attributes:
         cursors: by stream, the last entry that was read; the reader moves them.
     """
@@ -147,6 +153,8 @@ class Core:
         self._histories = {stream: History(HISTORY) for stream in lead.cursors}
         self._done = Lead(lead.epoch, dict(lead.cursors), lead.batches)  # as a successor would find it
         self._heard = time.monotonic()
+        self._writing: asyncio.Task[None] | None = None
+        self._own: list[Event] = []  # messages of ours, to be handled before what is read next
         self.cursors = lead.cursors
 
     @classmethod
@@ -172,12 +180,20 @@ class Core:
             # stands.
             if engines := list(machine.fleet.engines):
                 log.error("the broker may have lost what it had acknowledged", consequence="engines begin anew", engines=engines)
-            await core._dismiss(engines, "the broker may have lost what it had acknowledged")
+            core._dismiss(engines, "the broker may have lost what it had acknowledged")
         await core.step([])
         return core
 
+    async def leave(self) -> None:
+        """Write nothing more. What was not written is decided again by whoever leads next."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)  # its error would come after the one for which we leave
+
     def patience_ms(self) -> int:
         """How long the machine can go without being called."""
+        if self._own:
+            return 1
         deadline = self._machine.deadline()
         return 3_600_000 if deadline is None else max(1, int((deadline - time.time()) * 1000) + 1)
 
@@ -192,16 +208,26 @@ class Core:
         await self.step(entries)
 
     async def step(self, entries: list[Entry]) -> None:
-        """Handle what was read and the passing of time, to the end."""
+        """Handle what was read and the passing of time, to the end; but if there may be more, the last batch is still being written."""
         for portion in portions(entries):
             try:
                 batch = self._decide(portion)
             except Exception:  # a fault of ours that this portion brought to light; nothing of it was written
                 log.exception("cannot handle", entries=len(portion))
+                await self._written()
                 await self._step_one_by_one(portion)
-            else:
-                await self._carry_out(portion, batch)
-        await self._trim(entries)
+                continue
+            await self._written()
+            self._writing = asyncio.create_task(self._carry_out(portion, batch))
+        if len(entries) < MOST_READ:
+            await self._written()
+        await self._trim(entries)  # all that may not have been written yet is among what is kept
+
+    async def _written(self) -> None:
+        """Wait until the batch that is being written has been, and its orders were sent."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
 
     async def _step_one_by_one(self, entries: list[Entry]) -> None:
         """Find the entry that cannot be handled, so that it alone is put aside.
@@ -229,8 +255,9 @@ class Core:
 
     def _decide(self, entries: list[Entry]) -> Batch:
         messages, put_aside = self._decode(entries)
-        batch = self._machine.handle(messages, time.time())
+        batch = self._machine.handle([*self._own, *messages], time.time())
         batch.write(*put_aside)
+        self._own.clear()
         return batch
 
     async def _carry_out(self, entries: list[Entry], batch: Batch) -> None:
@@ -250,11 +277,10 @@ class Core:
         if unreachable:
             # Each engine comes back under a new id, with a stream of its own, once it sees that this one is gone.
             log.warning("job streams hold what ServeCore did not write", engines=unreachable)
-            await self._dismiss(unreachable, "somebody else wrote to its job stream")
+            self._dismiss(unreachable, "somebody else wrote to its job stream")
 
-    async def _dismiss(self, engines: Iterable[str], reason: str) -> None:
-        downs = [EngineDown(engine=engine, reason=reason) for engine in engines]
-        await self._carry_out([], self._machine.handle(downs, time.time()))
+    def _dismiss(self, engines: Iterable[str], reason: str) -> None:
+        self._own += [EngineDown(engine=engine, reason=reason) for engine in engines]
 
     def _decode(self, entries: list[Entry]) -> tuple[list[Task | Event | SetInVain], list[Op]]:
         messages: list[Task | Event | SetInVain] = []
