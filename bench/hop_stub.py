@@ -31,7 +31,7 @@ from parrot.wire.keys import Keys
 from parrot.wire.to_core import EngineBeat, EngineUp, GenerationDone, Usage
 
 NAME = "elsewhere"
-USAGE = Usage(tokens_in=12, tokens_out=1, first_token_seconds=0.001, seconds=0.001, running=1.0)
+USAGE = Usage(tokens_in=12, tokens_out=1, first_token_seconds=0.001, seconds=0.001, running=1.0).model_dump()
 TOKENS = b"\x91\x01"  # one, packed
 
 
@@ -79,7 +79,7 @@ class Stub:
             await engine.stop()
 
     def _published(self, job: dict[str, Any]) -> list[Any]:
-        event = {"engine": NAME, "variable": job["variable"], "attempt": job["attempt"], "usage": USAGE.model_dump(exclude_unset=True)}
+        event = {"engine": NAME, "variable": job["variable"], "attempt": job["attempt"], "usage": USAGE}
         names = (self._keys.variable(job["variable"]), self._keys.news(job["session"]), job["variable"], str(job["attempt"]))
         fields = ("value", " word", "ended", now(), "finish_reason", "length", "tokenizer", "none", "tokens_in", "12", "tokens_cached", "0")
         return [*names, orjson.dumps(event).decode(), (), *fields, "tokens_out", "1", "first_token", "0.001", "seconds", "0.001"]

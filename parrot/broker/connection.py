@@ -56,10 +56,18 @@ class _RestartedError(exceptions.RedisError):
     """The server is another run than before; not a `ConnectionError`, so that redis-py does not just try again."""
 
 
-class _Run:
-    """The run of the server that a client talks to."""
+class Run:
+    """The run of the server that a client talks to.
+
+    Another one may have lost the end of what this one had acknowledged, and with it what was read from it: commands that would go there
+    are refused, on whichever connection, until `begin`.
+    """
 
     def __init__(self) -> None:
+        self._id = b""
+
+    def begin(self) -> None:
+        """Whichever run is there is the one from now on."""
         self._id = b""
 
     async def greet(self, connection: Connection) -> None:
@@ -68,7 +76,7 @@ class _Run:
         A server that does not say which run it is (or not to us) is taken for the same: without this it could not be used at all.
 
         Raises:
-            _RestartedError: it is another run; the next connection is at home in it.
+            _RestartedError: it is another run.
         """
         await connection.on_connect()
         await connection.send_command("INFO", "server", check_health=False)
@@ -76,22 +84,22 @@ class _Run:
             about = await connection.read_response()
         except exceptions.ResponseError:
             return  # it does not say
-        before, found = self._id, re.search(rb"run_id:(\w+)", about)
-        self._id = found[1] if found else before
-        if before and self._id != before:
-            raise _RestartedError(f"run {self._id.decode()} instead of {before.decode()}")
+        found = re.search(rb"run_id:(\w+)", about)
+        there = found[1] if found else self._id
+        if self._id and there != self._id:
+            raise _RestartedError(f"run {there.decode()} instead of {self._id.decode()}")
+        self._id = there
 
 
 BLOCK_MS = 5_000  # a blocking read comes back at least this often; it wakes at once when something is written
 
 
-def connect(url: str, *, notices_restarts: bool = False) -> Redis:
+def connect(url: str, *, run: Run | None = None) -> Redis:
     """A client for the server at `url`; connects at the first command, and again when a connection breaks.
 
     Args:
         url: `redis://[user:password@]host:port/db`, `rediss://…` for TLS, or `unix://path`.
-        notices_restarts: raise at the first command that would go to another run of the server than those before it. It may have lost
-            the end of what it had acknowledged, and with it what was read from it.
+        run: to which commands may go; none goes to another one.
 
     Raises:
         ConfigurationError: the URL cannot be understood.
@@ -104,7 +112,7 @@ def connect(url: str, *, notices_restarts: bool = False) -> Redis:
             socket_timeout=BLOCK_MS / 1000 + 5,
             socket_keepalive=True,
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
-            redis_connect_func=_Run().greet if notices_restarts else None,
+            redis_connect_func=None if run is None else run.greet,
         )
         pool = redis.connection_pool
         pool.connection_class = _CONNECTIONS.get(pool.connection_class, pool.connection_class)

@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from parrot.broker.connection import BLOCK_MS, connect, in_sentences, without_password
+from parrot.broker.connection import BLOCK_MS, Run, connect, in_sentences, without_password
 from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.renewal import Renewal
 from parrot.broker.streams import Entry, StreamReader
@@ -58,12 +58,14 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
     Raises:
         ConfigurationError: the broker's URL cannot be understood.
     """
-    redis = connect(settings.redis_url, notices_restarts=True)  # what was not committed then is decided again, on what is left
+    run = Run()
+    redis = connect(settings.redis_url, run=run)  # when it restarts, what was not committed is decided again, on what is left
     keys = Keys(settings.cell)
     ledger = Ledger(redis, keys)
     failures = 0
     try:
         while True:
+            run.begin()
             try:
                 with in_sentences(settings.redis_url):
                     lead, foresight = await _await_lead(ledger, settings)
@@ -137,8 +139,8 @@ def policy_of(settings: Settings) -> Policy:
 class Core:
     """A machine that leads, with its place in the streams.
 
-    While there is much to do, what follows from some entries is written while the next ones are decided on: one batch after the other,
-    and orders go out when their batch was written.
+    What follows from some entries is written while the next ones are read and decided on: one batch after the other, and orders go out
+    when their batch was written.
 
     Attributes:
         cursors: by stream, the last entry that was read; the reader moves them.
@@ -200,15 +202,29 @@ class Core:
     async def turn(self, reader: StreamReader) -> None:
         """Read what has come, or wait for it, and handle it to the end."""
         patience = min(self.patience_ms(), BLOCK_MS)
-        entries = await reader.read(patience)
+        entries = await self._read(reader, patience)
         before, self._heard = self._heard, time.monotonic()
         if self._heard - before > patience / 1000 + LATE:
             # The broker hung or was away, or we were stopped or slow: that nobody was heard is no sign of death.
             self._machine.spare(time.time())
         await self.step(entries)
 
+    async def _read(self, reader: StreamReader, patience: int) -> list[Entry]:
+        """What has come; nothing if what is written meanwhile shows that there is something to do before."""
+        if self._writing is None:
+            return await reader.read(patience)
+        reading = asyncio.create_task(reader.read(patience))
+        try:
+            await asyncio.wait((reading, self._writing), return_when=asyncio.FIRST_COMPLETED)
+            if self._writing.done():
+                await self._written()
+            return [] if self._own and not reading.done() else await reading
+        finally:
+            reading.cancel()  # if it is not done: its place in the streams moves only with an answer, which will be asked for again
+            await asyncio.gather(reading, return_exceptions=True)
+
     async def step(self, entries: list[Entry]) -> None:
-        """Handle what was read and the passing of time, to the end; but if there may be more, the last batch is still being written."""
+        """Handle what was read and the passing of time; the last batch may still be being written."""
         for portion in portions(entries):
             try:
                 batch = self._decide(portion)
@@ -219,8 +235,6 @@ class Core:
                 continue
             await self._written()
             self._writing = asyncio.create_task(self._carry_out(portion, batch))
-        if len(entries) < MOST_READ:
-            await self._written()
         await self._trim(entries)  # all that may not have been written yet is among what is kept
 
     async def _written(self) -> None:
