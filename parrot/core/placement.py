@@ -57,6 +57,8 @@ class Case(NamedTuple):
         reserve: some places are kept for sensitive work, which has come of late, so that more may come soon.
         now: seconds since the epoch.
         rules: which hold.
+        known: tokens of the longest beginning of its prompt that any engine holds.
+        users: generations that would share it on an engine more that held it, this one too.
     """
 
     tokens_in: int
@@ -67,10 +69,12 @@ class Case(NamedTuple):
     reserve: bool
     now: float
     rules: Rules
+    known: int
+    users: float
 
 
-def case_of(generation: Generation, now: float, sensitive_lately: bool, rules: Rules) -> Case:
-    """What there is to know of a generation that is to be placed now."""
+def case_of(generation: Generation, now: float, sensitive_lately: bool, rules: Rules, shared: tuple[int, float]) -> Case:
+    """What there is to know of a generation that is to be placed now; `shared` is what the prefix index says of its prompt."""
     return Case(
         generation.tokens_in,
         generation.tokens_out,
@@ -80,6 +84,7 @@ def case_of(generation: Generation, now: float, sensitive_lately: bool, rules: R
         rules.reserve and sensitive_lately,
         now,
         rules,
+        *shared,
     )
 
 
@@ -122,9 +127,12 @@ def cost(load: Load, held: int, case: Case) -> Cost:
     waiting = 0.0 if has_room(load, held, case) else wait(load, held, case)
     step = speed.step_seconds + speed.context_seconds * (load.context + case.context)
     own = max(waiting, load.filled - case.now) + computing + case.tokens_out * step * load.pace(case.now)
+    anew = computing
+    if case.known > held:  # what others hold and use is computed here for those who come after as well
+        anew -= (case.known - held) * (1.0 - 1.0 / case.users) * speed.token_seconds
     seconds = case.weight * own + (ANEW - 1.0) * computing
     if load.weight and case.rules.harm:
-        seconds += load.weight * (computing + case.tokens_out * speed.context_seconds * case.context)
+        seconds += load.weight * (anew + case.tokens_out * speed.context_seconds * case.context)
     return Cost(seconds, own, waiting, load, held)
 
 

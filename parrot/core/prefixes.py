@@ -22,12 +22,14 @@ class _Node:
         coming: engines that were given a prompt that begins so, as bits.
         tokens: that an engine has counted; 0 before.
         needed: generations that wait to be placed and begin so.
+        users: generations that engines have and that begin so.
     """
 
     holders: int = 0
     coming: int = 0
     tokens: int = 0
     needed: int = 0
+    users: int = 0
 
 
 class PrefixIndex:
@@ -74,11 +76,17 @@ class PrefixIndex:
         """An engine was given a prompt: it will hold its beginnings."""
         bit, coming = self.bits[engine], self._coming[engine]
         for name in beginnings.names:
-            self._node(name).coming |= bit
+            node = self._node(name)
+            node.coming |= bit
+            node.users += 1
             coming[name] = coming.get(name, 0) + 1
 
     def came(self, engine: str, beginnings: Beginnings, now: float) -> None:
         """An engine is done with a prompt: until it has had time to say so, it is taken to hold it; then what it says counts."""
+        for name in beginnings.names:
+            node = self._nodes.get(name)
+            if node is not None:
+                node.users -= 1
         settling = self._settling.get(engine)
         if settling is not None:  # else it is gone
             settling.append((now + SETTLING, beginnings))
@@ -182,6 +190,19 @@ class PrefixIndex:
             if node is not None and (node.holders | node.coming) & bit:
                 return node.tokens or beginnings.tokens[place]
         return 0
+
+    def shared(self, beginnings: Beginnings) -> tuple[int, float]:
+        """The longest beginning of a prompt that any engine holds or is about to.
+
+        Returns:
+            Its tokens; and if one engine more would hold it, how many generations with it that engine could be expected to have at once.
+        """
+        names = beginnings.names
+        for place in range(len(names) - 1, -1, -1):
+            node = self._nodes.get(names[place])
+            if node is not None and (there := node.holders | node.coming):
+                return node.tokens or beginnings.tokens[place], 1.0 + node.users / (1 + there.bit_count())
+        return 0, 1.0
 
     def counted(self, beginnings: Beginnings) -> tuple[int, int] | None:
         """The longest beginning of which an engine has counted the tokens: what it has, and what it was estimated to have."""
