@@ -84,10 +84,10 @@ class Story:
         kind, tenant: of the program.
         arrived, ended: in seconds since the epoch; it has not ended as long as `ended` is None.
         paused: seconds in which it did something else.
-        bound: seconds that it would have waited at the very least, whatever the policy; known once it has ended.
         calls: that it submitted.
         tokens_in, tokens_cached, tokens_out: of all its generations.
         streams: what was read as it came.
+        bound: seconds that it would have waited at the very least, whatever the policy; known once it has ended.
     """
 
     number: int
@@ -96,12 +96,12 @@ class Story:
     arrived: float
     ended: float | None = None
     paused: float = 0.0
-    bound: float = 0.0
     calls: int = 0
     tokens_in: int = 0
     tokens_cached: int = 0
     tokens_out: int = 0
     streams: list[Stream] = field(default_factory=list)
+    bound: float = 0.0
 
 
 class App:

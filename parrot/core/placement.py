@@ -24,7 +24,7 @@ ANEW = 4.0  # what a second counts in which a prompt is computed anew: what come
 SOON = 0.01  # seconds at least until an engine without room has some
 FULL = 0.95  # of the KV cache that may be given away: what is expected is not exact
 PATIENCE = 60.0  # seconds after which the comfort of others does not count any more
-CAP = 2.0  # how much slower a step may become for sensitive work by neighbours that are not
+CAP = 3.0  # how much slower a step may become for sensitive work by neighbours that are not
 RESERVE = 8  # one in so many places is kept for sensitive work, where there is such
 
 
