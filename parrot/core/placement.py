@@ -8,6 +8,9 @@ and the harm that it does: while its prompt is computed the others halt, and as 
 sensitive counts whole; of other programs only the last call counts, so that all that run at once are together as one. So one that is not
 sensitive rather waits than halts many chats, and since a pace counts the prompts that came lately, chats keep away from where such
 work is: engines come to differ without anybody saying which one is for what.
+
+A beginning that many use makes its engine slow, as each step reads all contexts. To compute it on another one harms those who are there
+once, but serves all who come after; so of this harm a generation counts the part that falls to it if users spread.
 """
 
 from __future__ import annotations

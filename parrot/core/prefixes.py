@@ -83,12 +83,10 @@ class PrefixIndex:
 
     def came(self, engine: str, beginnings: Beginnings, now: float) -> None:
         """An engine is done with a prompt: until it has had time to say so, it is taken to hold it; then what it says counts."""
-        for name in beginnings.names:
-            node = self._nodes.get(name)
-            if node is not None:
-                node.users -= 1
         settling = self._settling.get(engine)
         if settling is not None:  # else it is gone
+            for name in beginnings.names:
+                self._nodes[name].users -= 1
             settling.append((now + SETTLING, beginnings))
             self._settle(engine, now)
 
@@ -116,12 +114,16 @@ class PrefixIndex:
         """An engine is gone, and what it held."""
         self._clear(engine)
         bit = self.bits.pop(engine)
-        for name in self._coming.pop(engine):
+        for _, done in self._settling.pop(engine):
+            for name in done.names:
+                self._nodes[name].users += 1  # they are counted below, with those under way
+        for name, prompts in self._coming.pop(engine).items():
             node = self._nodes[name]
             node.coming &= ~bit
+            node.users -= prompts
             self._forget_if_idle(name, node)
         self._engines[bit.bit_length() - 1] = ""
-        del self._sequence[engine], self._held[engine], self._settling[engine]
+        del self._sequence[engine], self._held[engine]
 
     def report(self, report: EngineHolds) -> bool:
         """What an engine says that it holds.

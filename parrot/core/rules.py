@@ -18,6 +18,7 @@ class Rules:
         backlog: prompts wait in the core, where they can be re-ordered, and not in engines.
         patience: a generation waits for the engine that holds its prompt if that should be the faster way.
         reserve: places are kept for sensitive work.
+        replicas: what many use is computed on an engine more as if each of them paid a part.
     """
 
     objectives: bool = True
@@ -28,3 +29,4 @@ class Rules:
     patience: bool = True
     reserve: bool = True
     backlog: bool = True
+    replicas: bool = True

@@ -155,7 +155,7 @@ class Scheduler:
             if none is worth to be taken now: then none is for the next one like it either.
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
-        shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes else (0, 1.0)
+        shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes and self._rules.replicas else (0, 1.0)
         case = case_of(generation, now, now - self._sensitive < LATELY, self._rules, shared)
         candidates = self._candidates.of(generation, kinds, engines, now)
         if not self._rules.patience:

@@ -1,13 +1,23 @@
-"""What the settings become in a machine."""
+"""What the settings become in a machine; and when what is decided is written."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pytest
+
+from parrot.broker.ledger import Lead
+from parrot.broker.streams import START, Entry
 from parrot.config import load
 from parrot.core.limits import Limits
-from parrot.core.loop import policy_of
+from parrot.core.loop import Core, policy_of
 from parrot.core.machine import Machine
+from parrot.core.scheduler import Scheduler
+from parrot.errors import NotLeader
+from parrot.wire.codec import encode
 from parrot.wire.to_core import OpenSession, Usage
 from tests.unit.core.cell import KEYS, Cell
 from tests.unit.core.stage import DAY, ask, up
@@ -32,3 +42,83 @@ def served(weights: dict[str, float], most: int) -> Counter[str]:
 def test_tenants_are_served_by_their_weights() -> None:
     assert served({}, 40) == {"paid": 20, "free": 20}
     assert served({"paid": 3.0}, 40) == {"paid": 30, "free": 10}
+
+
+class SlowLedger:
+    """Writes a batch when it is let to."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.written: list[int] = []
+        self.may_write = asyncio.Semaphore(0)
+        self.superseded = False
+
+    async def commit(self, cursors: Mapping[str, str], number: int, operations: Sequence[Any]) -> list[int]:
+        self.begun.append(number)
+        await self.may_write.acquire()
+        if self.superseded:
+            raise NotLeader("Another one leads.")
+        self.written.append(number)
+        return []
+
+    async def abandon(self, engines: Sequence[str]) -> None: ...
+
+
+def leading(ledger: SlowLedger) -> Core:
+    lead = Lead(1, {KEYS.tasks: START, KEYS.events: START}, 0)
+    return Core(ledger, KEYS, Limits(), Scheduler, Machine(KEYS, Limits()), lead)  # type: ignore[arg-type]
+
+
+def opened(number: int) -> list[Entry]:
+    fields = encode(OpenSession(session=f"s{number}", name="s"))
+    return [Entry(KEYS.tasks, f"{number}-0", {str(name).encode(): str(value).encode() for name, value in fields.items()})]
+
+
+async def soon() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_batch_is_decided_while_the_one_before_is_written_and_written_after_it() -> None:
+    ledger = SlowLedger()
+    core = leading(ledger)
+    await core.step(opened(1))
+    second = asyncio.create_task(core.step(opened(2)))
+    await soon()
+    assert set(core._machine.graph.sessions) == {"s1", "s2"}
+    assert (ledger.begun, second.done()) == ([1], False)
+    ledger.may_write.release()
+    await second
+    await soon()
+    assert (ledger.begun, ledger.written) == ([1, 2], [1])
+    await core.leave()
+
+
+async def test_what_was_decided_after_a_batch_that_is_not_written_is_not_written_either() -> None:
+    ledger = SlowLedger()
+    core = leading(ledger)
+    await core.step(opened(1))
+    ledger.superseded = True
+    ledger.may_write.release()
+    with pytest.raises(NotLeader):
+        await core.step(opened(2))
+    await core.leave()
+    assert (ledger.begun, ledger.written) == ([1], [])
+
+
+async def test_who_reads_hears_at_once_that_the_last_batch_was_not_written() -> None:
+    class Patient:
+        async def read(self, block_ms: int) -> list[Entry]:
+            await asyncio.sleep(60)
+            raise AssertionError("nobody waits for so long")
+
+    ledger = SlowLedger()
+    core = leading(ledger)
+    await core.step(opened(1))
+    turn = asyncio.create_task(core.turn(Patient()))  # type: ignore[arg-type]
+    await soon()
+    assert not turn.done()
+    ledger.superseded = True
+    ledger.may_write.release()
+    with pytest.raises(NotLeader):
+        await turn

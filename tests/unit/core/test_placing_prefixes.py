@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from parrot.core.limits import Limits
@@ -9,7 +11,7 @@ from parrot.core.placement import AHEAD
 from parrot.core.rules import Rules
 from parrot.wire.to_core import OpenSession, SubmitCall
 from parrot.wire.to_engine import TellHoldings
-from tests.unit.core.stage import SHARED, TOKENS_A_SECOND, Stage, ask, up, words
+from tests.unit.core.stage import SHARED, TOKENS_A_SECOND, Stage, ask, up, want, words
 
 
 def test_a_hot_prefix_goes_where_it_is_held() -> None:
@@ -59,6 +61,27 @@ def test_a_prefix_whose_holder_is_the_bottleneck_is_replicated() -> None:
     stage.tell(*four_that_share(400))
     stage.wait(1)
     assert sorted(map(len, stage.running().values())) == [2, 2]
+
+
+def test_a_long_prefix_is_replicated_when_it_makes_its_holder_slow_for_many() -> None:
+    """To compute it elsewhere halts those who are there; but it is done once for all who come after."""
+    holders = holders_of_a_hot_prefix(Rules())
+    assert set(holders) == {"e1", "e2"}
+    assert min(holders.values()) >= 15
+
+
+def test_without_the_rule_it_is_not() -> None:
+    assert len(holders_of_a_hot_prefix(Rules(replicas=False))) == 1
+
+
+def holders_of_a_hot_prefix(rules: Rules) -> Counter[str]:
+    """Where 60 questions to one assistant go, which come one by one, with others that share nothing."""
+    long, stage = words(8_000, "assistant"), Stage(up("e1", running=500), up("e2", running=500), rules=rules)
+    for number in range(60):
+        stage.tell(ask(f"q{number}", long + "{{own}}", own=f"={number}", most=500), want(f"q{number}"))
+        stage.tell(ask(f"o{number}", words(60, f"other{number}"), most=500), want(f"o{number}"))
+        stage.wait(0.2)
+    return Counter(stage.where[f"q{number}"] for number in range(60))
 
 
 def test_a_long_prefix_is_rather_waited_for_but_not_for_ever() -> None:

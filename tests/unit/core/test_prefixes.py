@@ -85,6 +85,17 @@ def test_a_beginning_in_the_middle_may_be_unknown(index: PrefixIndex) -> None:
 # Reports that are lost, and said again ----------------------------------------------------------
 
 
+def test_what_many_use_would_be_shared_by_those_whom_an_engine_more_would_get(index: PrefixIndex) -> None:
+    assert index.shared(prompt(1, 2)) == (0, 1.0)
+    for own in range(10, 16):
+        index.comes("e1", prompt(1, own))
+    assert index.shared(prompt(1, 2)) == (100, 4.0)  # six go on on two engines, with the one in question
+    index.came("e1", prompt(1, 10), now=1.0)
+    index.comes("e2", prompt(1, 10))
+    assert index.shared(prompt(1, 2)) == (100, 3.0)
+    assert index.shared(prompt(7)) == (0, 1.0)
+
+
 def test_a_lost_report_shows_and_the_whole_mends_it(index: PrefixIndex) -> None:
     assert index.report(says("e1", 1, 1))
     assert not index.report(says("e1", 3, 3))  # the second one said that 1 is gone
@@ -365,6 +376,11 @@ class Books(RuleBasedStateMachine):
     def it_knows_no_more_than_somebody_holds_or_needs(self) -> None:
         known = set[int]().union(*map(self.expected, self.sequence), *(given.names for given in self.needed))
         assert len(self.index) == len(known)
+
+    @invariant()
+    def it_counts_who_uses_what(self) -> None:
+        used = Counter(name for prompts in self.given.values() for given in prompts for name in given.names)
+        assert {name: node.users for name, node in self.index._nodes.items() if node.users} == used
 
     @invariant()
     def the_books_add_up(self) -> None:
