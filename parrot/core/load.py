@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from parrot.core.graph import Generation
 from parrot.core.learning import Speed
+from parrot.core.objectives import Kind
 from parrot.core.policy import Engine
 from parrot.wire.to_core import Usage
 
@@ -205,8 +206,9 @@ class Load:
 
 
 def weight_of(generation: Generation) -> float:
-    """What a second of delay to a generation counts: whole to one that is sensitive, to all members of a program together else."""
-    if generation.objective.sensitive:
+    """What a second of delay to a generation counts: whole to one that is read as it comes; to others, all of a program that run or wait
+    at once count as one, since only the last of them matters, also where each was asked for by itself."""
+    if generation.objective.kind in (Kind.TTFT, Kind.TPOT):
         return 1.0
     return 1.0 / max(1, generation.program.whole().active)
 

@@ -5,9 +5,9 @@ The cost of an engine, in seconds, is what the generation itself would take ther
     prompts that are being computed there + its own prompt, as far as it is not held there + its output, at the pace of that batch
 
 and the harm that it does: while its prompt is computed the others halt, and as long as it runs they are slower. On both sides what is
-sensitive counts whole; of other programs only the last call counts, so that all that run at once are together as one. So one that is not
-sensitive rather waits than halts many chats, and since a pace counts the prompts that came lately, chats keep away from where such
-work is: engines come to differ without anybody saying which one is for what.
+read as it comes counts whole; of other calls of one program that run at once only the last one counts, so that they are together as one.
+So the parts of a large program rather wait than halt many chats, and since a pace counts the prompts that came lately, chats keep away
+from where such work is: engines come to differ without anybody saying which one is for what.
 
 A beginning that many use makes its engine slow, as each step reads all contexts. To compute it on another one harms those who are there
 once, but serves all who come after; so of this harm a generation counts the part that falls to it if users spread.

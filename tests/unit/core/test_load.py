@@ -109,14 +109,13 @@ def test_what_counts_is_what_it_was_when_it_was_given(books: Books) -> None:
     assert (books.load.sensitive, books.load.sensitive_context, books.load.tokens, books.load.weight) == (0, 0, 0, 0)
 
 
-def test_a_second_of_delay_counts_whole_for_each_that_is_sensitive_and_once_for_a_group() -> None:
+@pytest.mark.parametrize(("kind", "counts"), [(Kind.GROUP, 1.0), (Kind.LATENCY, 1.0), (Kind.THROUGHPUT, 1.0), (Kind.TTFT, 10.0)])
+def test_a_second_of_delay_counts_whole_for_what_is_read_as_it_comes_and_once_for_all_of_a_program_else(kind: Kind, counts: float) -> None:
     program = Program("t")
-    members = [make_generation(kind=Kind.GROUP, program=program) for _ in range(10)]
+    members = [make_generation(kind=kind, program=program) for _ in range(10)]
     for member in members:
         program.begin(member)
-    assert sum(map(weight_of, members)) == pytest.approx(1.0)
-    assert weight_of(make_generation(kind=Kind.TTFT)) == 1.0
-    assert weight_of(make_generation(kind=Kind.THROUGHPUT)) == 1.0
+    assert sum(map(weight_of, members)) == pytest.approx(counts)
 
 
 def test_prompts_that_keep_coming_make_tokens_come_slower_and_are_forgotten(books: Books) -> None:
