@@ -38,6 +38,7 @@ log = structlog.get_logger("parrot.core")
 
 PORTION_BYTES = 16 * 1024 * 1024  # of messages that are committed together: Redis takes no command of more than 512 MiB
 MOST_READ = 128  # entries of each stream that are handled at once: engines go to work on some while others are decided on
+MANY = 8  # entries from which on it pays to write what follows while more is read and decided on
 FIRST_READ = 16  # entries of each stream; a leader that died of too many large ones must not die of them again
 HISTORY = 1_000  # entries of each stream that stay after they were read, for people who look
 STANDBY_LOOKS = 0.5  # seconds after which a standby looks again: a leader that ends lays its lease down before it runs out
@@ -139,7 +140,7 @@ def policy_of(settings: Settings) -> Policy:
 class Core:
     """A machine that leads, with its place in the streams.
 
-    What follows from some entries is written while the next ones are read and decided on: one batch after the other, and orders go out
+    What follows from many entries is written while the next ones are read and decided on: one batch after the other, and orders go out
     when their batch was written.
 
     Attributes:
@@ -234,7 +235,10 @@ class Core:
                 await self._step_one_by_one(portion)
                 continue
             await self._written()
-            self._writing = asyncio.create_task(self._carry_out(portion, batch))
+            if len(portion) < MANY:
+                await self._carry_out(portion, batch)
+            else:
+                self._writing = asyncio.create_task(self._carry_out(portion, batch))
         await self._trim(entries)  # all that may not have been written yet is among what is kept
 
     async def _written(self) -> None:

@@ -13,7 +13,7 @@ from parrot.broker.ledger import Lead
 from parrot.broker.streams import START, Entry
 from parrot.config import load
 from parrot.core.limits import Limits
-from parrot.core.loop import Core, policy_of
+from parrot.core.loop import MANY, Core, policy_of
 from parrot.core.machine import Machine
 from parrot.core.scheduler import Scheduler
 from parrot.errors import NotLeader
@@ -69,9 +69,11 @@ def leading(ledger: SlowLedger) -> Core:
     return Core(ledger, KEYS, Limits(), Scheduler, Machine(KEYS, Limits()), lead)  # type: ignore[arg-type]
 
 
-def opened(number: int) -> list[Entry]:
+def opened(number: int, entries: int = MANY) -> list[Entry]:
+    """One session, said many times."""
     fields = encode(OpenSession(session=f"s{number}", name="s"))
-    return [Entry(KEYS.tasks, f"{number}-0", {str(name).encode(): str(value).encode() for name, value in fields.items()})]
+    said = {str(name).encode(): str(value).encode() for name, value in fields.items()}
+    return [Entry(KEYS.tasks, f"{number}-{place}", said) for place in range(entries)]
 
 
 async def soon() -> None:
@@ -92,6 +94,17 @@ async def test_a_batch_is_decided_while_the_one_before_is_written_and_written_af
     await soon()
     assert (ledger.begun, ledger.written) == ([1, 2], [1])
     await core.leave()
+
+
+async def test_what_follows_from_few_entries_is_written_before_more_is_read() -> None:
+    ledger = SlowLedger()
+    core = leading(ledger)
+    step = asyncio.create_task(core.step(opened(1, MANY - 1)))
+    await soon()
+    assert (ledger.begun, step.done()) == ([1], False)
+    ledger.may_write.release()
+    await step
+    assert ledger.written == [1]
 
 
 async def test_what_was_decided_after_a_batch_that_is_not_written_is_not_written_either() -> None:
