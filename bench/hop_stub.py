@@ -1,4 +1,4 @@
-"""Engines that run elsewhere, for `bench.hops`: what the bus and ServeCore see of them, and none of what they cost.
+"""Engines that run elsewhere, for `bench.hops`: what the bus and ServeCore see of them, and little of what they cost.
 
 Run as `python -m bench.hop_stub MARKS`, with the settings of a worker in the environment; SIGTERM ends it and writes the marks as
 `bench.hop_worker` does. Each job is claimed and published with the scripts that real workers use, always with the same value; neither
@@ -69,7 +69,7 @@ class Stub:
                     at = time.monotonic_ns()
                     jobs = [orjson.loads(entry.fields[b"body"]) for entry in entries if entry.fields[b"kind"] == b"Job"]
                     if jobs:
-                        self.marks += [(job["variable"], at, time.monotonic_ns()) for job in jobs]
+                        self.marks += [(job["variable"], at, at) for job in jobs]  # its value is there at once
                         claims = [(self._keys.variable(job["variable"]), str(job["attempt"])) for job in jobs]
                         await run(redis, "claim", [self._keys.events], now(), orjson.dumps(claims))
                         done = orjson.dumps([self._published(job) for job in jobs])

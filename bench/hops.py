@@ -5,8 +5,8 @@ publishing script, event, ServeCore's decision, commit script and dispatch lie b
 takes no time. Celery's hop begins at the end of one task and ends at the start of the next one in its chain.
 
 Both sides use the same embedded server (AOF, fsync every second). Programs are submitted before the clock starts and set off together.
-A third side has stubs in place of engine workers, which take no CPU worth mentioning: what a cell does whose engines run elsewhere, as
-those on GPUs do, if its two cores are for ServeCore, the broker and an app. A fourth, the bare bus, passes entries between two
+A third side has stubs in place of engine workers, which only talk to the bus: about what a cell does whose engines run elsewhere, as
+those on GPUs do, and leave its cores to ServeCore, the broker and an app. A fourth, the bare bus, passes entries between two
 processes and does nothing else: what this machine can do at this hour.
 """
 

@@ -13,8 +13,9 @@ import uvloop
 from parrot.broker.engine_link import EngineLink
 from parrot.collector import spare_the_collector
 from parrot.config import Settings
+from parrot.engine.observer import Observer
 from parrot.engine.protocol import Engine
-from parrot.engine.runner import LeaseError, Observer, Runner, new_engine_id
+from parrot.engine.runner import LeaseError, Runner, new_engine_id
 from parrot.engine.simulated import SimulatedEngine
 from parrot.errors import EngineError, ParrotError
 from parrot.wire.keys import Keys

@@ -28,7 +28,7 @@ Fields = dict[str, Any]
 
 
 class TaskEvents:
-    """Observes a runner (`parrot.engine.runner.Observer`) and sends what it sees in batches, from a thread of its own.
+    """Observes a runner (`parrot.engine.observer.Observer`) and sends what it sees in batches, from a thread of its own.
 
     If events are switched off, they are dropped; if Celery's broker is away, they wait. The work goes on either way.
 

@@ -58,7 +58,7 @@ class Beginnings(NamedTuple):
     def marks(self) -> tuple[Mark, ...]:
         """The same for an engine."""
         inside = (1 << _CHARACTERS) - 1
-        return tuple([Mark(end >> _CHARACTERS, end & inside, name) for end, name in zip(self.ends, self.names, strict=True)])
+        return tuple(Mark(end >> _CHARACTERS, end & inside, name) for end, name in zip(self.ends, self.names, strict=True))
 
 
 def stretch_of(text: str) -> Stretch:

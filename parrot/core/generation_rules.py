@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import compress, product
-from operator import not_
+from functools import cache
 
 from parrot.core import records
 from parrot.core.cell import Cell
@@ -18,8 +17,6 @@ from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationRetu
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
-_OPTIONAL = ("priority", "marks", "salt")  # fields of a job: what is left out costs nothing on the way
-_SET = {tuple(given): set(Job.model_fields) - {*compress(_OPTIONAL, map(not_, given))} for given in product((False, True), repeat=3)}
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 
 
@@ -134,7 +131,7 @@ def job_of(generation: Generation, salt: str) -> Job:
     """The job that an engine is sent for the current attempt of a generation; with the salt of the graph's `owner` of it."""
     call, lowered, priority, marks = generation.call, generation.lowered, generation.priority, generation.beginnings.marks()
     return Job.model_construct(  # from parts that were validated when they came in
-        _SET[priority != 0, marks != (), salt != ""],
+        _fields(priority != 0, marks != (), salt != ""),
         variable=lowered.variable,
         attempt=generation.attempt,
         session=call.session,
@@ -148,6 +145,13 @@ def job_of(generation: Generation, salt: str) -> Job:
         marks=marks,
         salt=salt,
     )
+
+
+@cache
+def _fields(priority: bool, marks: bool, salt: bool) -> set[str]:
+    """The fields of a job that has some of those that are optional: what is left out costs nothing on the way."""
+    left_out = {"priority": not priority, "marks": not marks, "salt": not salt}
+    return {name for name in Job.model_fields if not left_out.get(name)}
 
 
 def _send(cell: Cell, decision: Decision) -> None:

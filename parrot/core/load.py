@@ -206,8 +206,11 @@ class Load:
 
 
 def weight_of(generation: Generation) -> float:
-    """What a second of delay to a generation counts: whole to one that is read as it comes; to others, all of a program that run or wait
-    at once count as one, since only the last of them matters, also where each was asked for by itself."""
+    """What a second of delay to a generation counts.
+
+    Whole for one that is read as it comes. Of a program's others all that can run at once count as one, since only the last of them
+    matters, also where each was asked for by itself.
+    """
     if generation.objective.kind in (Kind.TTFT, Kind.TPOT):
         return 1.0
     return 1.0 / max(1, generation.program.whole().active)

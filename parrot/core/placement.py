@@ -150,9 +150,9 @@ def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> tuple[Cost | None, 
     second: Cost | None = None
     for load, held in loads:
         one = cost(load, held, case)
-        if best is None or one[0] < best[0]:
+        if best is None or one.seconds < best.seconds:
             best, second = one, best
-        elif second is None or one[0] < second[0]:
+        elif second is None or one.seconds < second.seconds:
             second = one
     return best, second
 

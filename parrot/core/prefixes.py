@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -114,13 +114,11 @@ class PrefixIndex:
         """An engine is gone, and what it held."""
         self._clear(engine)
         bit = self.bits.pop(engine)
-        for _, done in self._settling.pop(engine):
-            for name in done.names:
-                self._nodes[name].users += 1  # they are counted below, with those under way
+        done = Counter(name for _, beginnings in self._settling.pop(engine) for name in beginnings.names)
         for name, prompts in self._coming.pop(engine).items():
             node = self._nodes[name]
             node.coming &= ~bit
-            node.users -= prompts
+            node.users -= prompts - done[name]
             self._forget_if_idle(name, node)
         self._engines[bit.bit_length() - 1] = ""
         del self._sequence[engine], self._held[engine]

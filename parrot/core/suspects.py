@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 
 from parrot.core.graph import Generation
 
+_Entry = tuple[int, int, int, Generation]  # turns, order, and a number that makes it unlike all others
 TURN = 0.25  # seconds of the first turn; it ends when the engine is heard after that
 
 
@@ -18,7 +19,7 @@ class Suspects:
     """Who has had the fewest turns is next, then who came first; by the model that is asked for."""
 
     def __init__(self) -> None:
-        self._queues: dict[str | None, list[tuple[int, int, int, Generation]]] = {}
+        self._queues: dict[str | None, list[_Entry]] = {}
         self._pushed = 0
 
     def push(self, generation: Generation) -> None:
@@ -46,7 +47,7 @@ class Suspects:
         generation.turns += 1
         return generation
 
-    def _first(self, model: str | None) -> list[tuple[int, int, int, Generation]]:
+    def _first(self, model: str | None) -> list[_Entry]:
         """The queue of those that ask for this model, without what was cancelled at its head."""
         queue = self._queues.get(model, [])
         while queue and queue[0][-1].ended:

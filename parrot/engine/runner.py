@@ -1,4 +1,4 @@
-"""Reads jobs, drives the engine, publishes what it makes."""
+"""Drives the engine: lets jobs in, runs generations, publishes what they make."""
 
 from __future__ import annotations
 
@@ -10,28 +10,23 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
-import orjson
 import structlog
 
-from parrot.broker.connection import BLOCK_MS
 from parrot.broker.engine_link import Answer, Begun, EngineLink
 from parrot.broker.heartbeat import Heartbeat
-from parrot.broker.streams import Entry
 from parrot.broker.tokens import Part
 from parrot.broker.variables import Publication
 from parrot.engine.batch import Batch, Running
 from parrot.engine.contents import Contents
 from parrot.engine.generation import Generator
-from parrot.engine.moments import now
+from parrot.engine.intake import Intake, decoded
+from parrot.engine.observer import Observer
 from parrot.engine.outbox import Outbox
 from parrot.engine.prompt import ResolvedPiece
 from parrot.engine.protocol import Engine
 from parrot.engine.residency import Residency
-from parrot.engine.waiting import Waiting
-from parrot.errors import BrokerUnavailable, Cancelled, EngineError, MessageError, ParrotError
-from parrot.wire import to_engine
+from parrot.errors import BrokerUnavailable, EngineError, ParrotError
 from parrot.wire.to_core import (
     MAX_REPORTED,
     EngineBeat,
@@ -41,7 +36,7 @@ from parrot.wire.to_core import (
     GenerationReturned,
     GenerationRevoked,
 )
-from parrot.wire.to_engine import Cancel, Job, Order, Piece, Reorder, TellHoldings
+from parrot.wire.to_engine import Job, Piece
 
 log = structlog.get_logger("parrot.engine")
 
@@ -53,19 +48,6 @@ class LeaseError(ParrotError):
     """ServeCore does not count on this incarnation any more: its jobs run elsewhere, and it must come back under a new id."""
 
     code = "lease"
-
-
-class Observer(Protocol):
-    """Is told what becomes of jobs, in the runner's loop: it must be quick and must not raise.
-
-    `seconds` are from the start on the engine. `returned` says that a job was handed back, or was another engine's already.
-    """
-
-    def received(self, job: Job) -> None: ...
-    def started(self, job: Job) -> None: ...
-    def succeeded(self, job: Job, value: str, seconds: float) -> None: ...
-    def failed(self, job: Job, error: ParrotError, seconds: float) -> None: ...
-    def returned(self, job: Job) -> None: ...
 
 
 @dataclass(slots=True)
@@ -127,14 +109,19 @@ class Runner:
         self._drain_seconds = drain_seconds
         self._contents = Contents()
         self._outbox = Outbox(link, self._published, self._part_refused)
-        self._waiting = Waiting()
-        self._taken = ""  # id of the last entry of the job stream that was dealt with
-        self._starting: list[Job] = []
-        self._unwanted: set[tuple[str, int]] = set()  # of those that are starting
         self._batch = Batch()
         self._residency = Residency(self.id, engine.cache_news, engine.holds)
+        self._intake = Intake(
+            link,
+            engine,
+            self._batch,
+            self._contents,
+            self._residency,
+            self._outbox,
+            observer,
+            begin=self._launch,
+        )
         self._generator = Generator(engine, self.id, self._batch, self._residency, self._outbox.append)
-        self._startable = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
 
@@ -151,7 +138,7 @@ class Runner:
         return EngineBeat(
             engine=self.id,
             running=len(self._batch),
-            waiting=len(self._waiting) + len(self._starting),
+            waiting=len(self._intake),
             kv_used=self._engine.load().kv_used,
             busy_seconds=self._batch.busy_seconds,
             draining=self._stopping.is_set(),
@@ -159,9 +146,9 @@ class Runner:
 
     def _whole_beat(self) -> EngineBeat:
         """The load, and which jobs have not come to an end. Both must be of one instant: to be called in the runner's loop."""
-        jobs = (*self._waiting, *self._starting, *(one.job for one in self._batch))
+        jobs = (*self._intake, *(one.job for one in self._batch))
         holds = list({*(job.variable for job in jobs), *self._outbox.ends()})
-        said = {"read": self._taken, "holds": holds if len(holds) <= MAX_REPORTED else None}
+        said = {"read": self._intake.read_up_to, "holds": holds if len(holds) <= MAX_REPORTED else None}
         return self.beat().model_copy(update=said)
 
     # Life ----------------------------------------------------------------------------------------
@@ -214,7 +201,7 @@ class Runner:
 
     async def _work(self, heart: Heartbeat) -> None:
         async with self._tasks as tasks:
-            intake = [tasks.create_task(self._read()), tasks.create_task(self._start())]
+            intake = [tasks.create_task(self._intake.read()), tasks.create_task(self._intake.start())]
             background = (self._outbox.run(), self._report(heart), self._checkpoint(), self._report_holdings())
             others = [tasks.create_task(work) for work in background]
             await self._stopping.wait()
@@ -227,11 +214,10 @@ class Runner:
                 task.cancel()
 
     async def _drain(self) -> None:
-        unstarted = [*self._starting, *self._waiting.pop(len(self._waiting))]
+        unstarted = self._intake.empty()
         log.info("draining", engine=self.id, running=len(self._batch), handed_back=len(unstarted))
         for job in unstarted:
             self._hand_back(job)
-        self._starting = []
         generations = [one.task for one in self._batch if one.task is not None]
         if generations:
             _, late = await asyncio.wait(generations, timeout=self._drain_seconds)
@@ -247,7 +233,7 @@ class Runner:
         """Hand back what was never read, say that the engine leaves, and close its job stream."""
         with suppress(TimeoutError):  # the broker is away: our lease ends, which says the same
             async with asyncio.timeout(FAREWELL_SECONDS):
-                unread = [_decoded(entry) for entry in await self._link.jobs(block_ms=1)]
+                unread = [decoded(entry) for entry in await self._link.jobs(block_ms=1)]
                 back = [self._returned(job) for job in unread if isinstance(job, Job)]
                 await self._link.tell([*back, EngineDown(engine=self.id, reason=reason, died=died)])
                 await self._link.leave()
@@ -269,80 +255,7 @@ class Runner:
                 if report is not None:
                     self._outbox.tell(report)
 
-    # Jobs come in --------------------------------------------------------------------------------
-
-    async def _read(self) -> None:
-        while True:
-            for entry in await self._link.jobs(BLOCK_MS):
-                order = _decoded(entry)
-                if isinstance(order, Job):
-                    self._waiting.push(order)
-                    self._observer.received(order)
-                elif isinstance(order, Cancel):
-                    self._cancel(order.variable, order.attempt)
-                elif isinstance(order, Reorder):
-                    self._reorder(order)
-                elif isinstance(order, TellHoldings):
-                    self._outbox.tell(self._residency.all())
-                else:
-                    await self._bury(entry, order)
-                self._taken = entry.id
-            self._startable.set()
-
-    def _cancel(self, variable: str, attempt: int) -> None:
-        """Nobody wants this attempt any more, wherever it is; of one that has ended, the value does not stand."""
-        self._contents.drop(Piece("variable", variable))
-        waiting = self._waiting.remove(variable, attempt)
-        if waiting is not None:
-            self._observer.failed(waiting, Cancelled("Cancelled before it began."), 0.0)
-        if any((job.variable, job.attempt) == (variable, attempt) for job in self._starting):
-            self._unwanted.add((variable, attempt))
-        running = self._batch.find(variable, attempt)
-        if running is not None:
-            running.stop(partial(self._cancelled, running))
-
-    def _reorder(self, order: Reorder) -> None:
-        """Another priority for an attempt, wherever it is."""
-        self._waiting.reorder(order.variable, order.attempt, order.priority)
-        for place, job in enumerate(self._starting):
-            if (job.variable, job.attempt) == (order.variable, order.attempt):
-                self._starting[place] = job.model_copy(update={"priority": order.priority})
-        running = self._batch.find(order.variable, order.attempt)
-        if running is not None:
-            running.reorder(order.priority)
-
-    def _cancelled(self, running: Running) -> None:
-        self._observer.failed(running.job, Cancelled("Cancelled while it ran."), running.seconds)
-
-    async def _bury(self, entry: Entry, error: MessageError) -> None:
-        """An entry that is no job goes to the dead letters; ServeCore is told, if the entry says what it was about."""
-        log.warning("dead letter", stream=entry.stream, id=entry.id, reason=str(error))
-        await self._link.bury(entry, error)
-        with suppress(KeyError, TypeError, ValueError):  # it does not say so: nobody can be told
-            about = orjson.loads(entry.fields[b"body"])
-            variable, attempt = about["variable"], about["attempt"]
-            self._outbox.tell(GenerationFailed(engine=self.id, variable=variable, attempt=attempt, code=error.code, reason=str(error)))
-
-    async def _start(self) -> None:
-        """Start what waits whenever there is room in the engine; what comes during a round trip goes into the next one."""
-        while True:
-            await self._startable.wait()
-            self._starting = self._waiting.pop(self._engine.capacity.running - len(self._batch))
-            if not self._starting:
-                self._startable.clear()
-                continue
-            begun = await self._link.begin(self._starting, self._contents.missing(self._starting), now())
-            jobs, self._starting = self._starting, []
-            unwanted, self._unwanted = self._unwanted, set()
-            for job, claim in zip(jobs, begun.claims, strict=True):
-                if (job.variable, job.attempt) in unwanted:
-                    self._observer.failed(job, Cancelled("Cancelled before it began."), 0.0)
-                elif claim:
-                    self._launch(job, claim, begun)
-                else:
-                    self._observer.returned(job)  # dropped: another attempt is the current one
-            for piece, content in begun.contents.items():
-                self._contents.put(piece, content)
+    # Generations run ------------------------------------------------------------------------------
 
     def _launch(self, job: Job, claim: Answer, begun: Begun) -> None:
         self._observer.started(job)
@@ -425,8 +338,7 @@ class Runner:
     def _ended(self, running: Running, task: asyncio.Task[None]) -> None:
         """A generation has left the engine. Called even if it was stopped before its first step."""
         self._batch.leave(running)
-        if self._waiting:
-            self._startable.set()
+        self._intake.there_is_room()
         if not task.cancelled():
             return
         if running.stopped is not None:
@@ -434,10 +346,3 @@ class Runner:
         else:
             self._give_part(running)  # the next engine goes on from here
             self._hand_back(running.job)
-
-
-def _decoded(entry: Entry) -> Order | MessageError:
-    try:
-        return to_engine.jobs.decode(entry.fields)
-    except MessageError as error:
-        return error  # the caller puts the entry among the dead letters

@@ -16,7 +16,7 @@ import parrot as P
 from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
 from tests.fault.processes import Victim, core, engine
-from tests.fault.programs import KEYS, chain, check_left, engines, long_step, step, until_engines, until_state
+from tests.fault.programs import KEYS, chain, check_left, engines, long_step, step, until_engines, until_it_adds_up, until_state
 from tests.fault.servers import journal, lose_power, written_before
 from tests.flow.waiting import until
 
@@ -45,6 +45,7 @@ async def test_a_power_loss_takes_what_was_not_synced_and_nothing_else(appendfsy
             with core(server.url, tmp_path / "core.log"), engine(server.url, tmp_path / "engine.log"):
                 for variable in early if appendfsync == "everysec" else [*early, *late]:
                     await until_state(redis, variable.id, "ready")
+                await until_it_adds_up(redis)
 
 
 async def test_a_cell_that_lost_its_last_second_works_on(tmp_path: Path) -> None:
@@ -210,6 +211,7 @@ async def test_a_failure_that_was_lost_is_told_again(tmp_path: Path) -> None:
         await until_state(parts.redis, refused.id, "failed")
         record = await said(parts.redis, refused)
         assert (record["attempt"], record["error_code"]) == ("2", "context_too_long")
+        await until_it_adds_up(parts.redis)
 
 
 async def test_a_job_that_was_lost_before_it_was_read_is_sent_again_as_the_same_attempt(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 import parrot as P
 from parrot.broker.tokens import Tokens
 from parrot.wire.keys import Keys
+from tests.fault.programs import until_it_adds_up
 from tests.flow.waiting import until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(420)]
@@ -90,6 +91,7 @@ async def test_a_worker_that_is_killed_in_mid_decode_is_not_seen_in_the_text(red
             with process("worker", redis_url, tmp_path / "second.log") as worker:
                 await asyncio.wait_for(reading, STARTS)
                 value = await variable.aget(timeout=150)
+                await until_it_adds_up(real_redis)
                 began = time.monotonic()
                 worker.terminate()
                 worker.wait(30)

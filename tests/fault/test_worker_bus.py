@@ -1,4 +1,7 @@
-"""Redis refuses, is full or is away: what cannot be fails alone, what can wait waits, and the engine is not taken for dead."""
+"""Redis refuses, is full or is away: what cannot be fails alone, what can wait waits, and the engine is not taken for dead.
+
+No ServeCore is there whose state could be checked in the end; the engine's own books are.
+"""
 
 from __future__ import annotations
 

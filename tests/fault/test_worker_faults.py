@@ -19,7 +19,18 @@ import parrot as P
 from parrot.broker.tokens import Part, Tokens
 from tests.fault.faulty_worker import Point, run_draining_worker, run_faulty_worker
 from tests.fault.processes import LEASE, Victim, core, engine, process, settings_of
-from tests.fault.programs import KEYS, all_values, chain, check_left, engines, long_step, until_engines, until_led, until_state
+from tests.fault.programs import (
+    KEYS,
+    all_values,
+    chain,
+    check_left,
+    engines,
+    long_step,
+    until_engines,
+    until_it_adds_up,
+    until_led,
+    until_state,
+)
 from tests.flow.waiting import until
 
 RECOVERY = LEASE + 1.0  # seconds that it may take until what a dead engine held runs elsewhere
@@ -251,6 +262,7 @@ async def test_a_cancelled_generation_leaves_the_engine_within_a_second(led: str
             lengths = [await real_redis.xlen(KEYS.tokens(variable.id)) for variable in made]
             await asyncio.sleep(0.3)
             assert [await real_redis.xlen(KEYS.tokens(variable.id)) for variable in made] == lengths
+            await until_it_adds_up(real_redis)
 
 
 async def _load_is(redis: Redis, name: str, running: int) -> bool:
