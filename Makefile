@@ -4,14 +4,17 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+COMPILED := parrot/core/compiled.sha256
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo dev fuzz bench chaos compose-test clean
+.PHONY: help install compile interpreted check test demo dev fuzz bench chaos compose-test clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Parrot, its tools, and vLLM for CPUs, in .venv
+
+compile: $(COMPILED)  ## ServeCore's decisions as machine code: half the time for each, once a minute to build
 
 check: install  ## lint, format, types, import directions
 	$(BIN)/ruff check
@@ -19,7 +22,7 @@ check: install  ## lint, format, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install  ## all tests, those with the real engine too
+test: compile  ## all tests, those with the real engine too
 	$(BIN)/pytest
 
 demo: install  ## two programs on a real model, watched live
@@ -28,14 +31,14 @@ demo: install  ## two programs on a real model, watched live
 dev: install  ## broker, ServeCore, engine and Flower, all in one
 	$(BIN)/parrot dev
 
-fuzz: install  ## 150,000 broken and hostile messages on every stream; all are accounted for
+fuzz: compile  ## 150,000 broken and hostile messages on every stream; all are accounted for
 	$(BIN)/python -m tests.fuzz
 
-bench: install  ## what ServeCore and the bus cost for each hop
+bench: compile  ## what ServeCore and the bus cost for each hop
 	@mkdir -p bench/results
 	$(BIN)/python -m bench.hops --json bench/results/hops.json
 
-chaos: install  ## 5 minutes of programs while processes are killed at random: lost 0, twice 0
+chaos: compile  ## 5 minutes of programs while processes are killed at random: lost 0, twice 0
 	@$(BIN)/pip install --quiet -e '.[bench]'
 	@mkdir -p bench/results
 	$(BIN)/python -m bench.chaos --minutes 5 --seed 1 --json bench/results/chaos.json
@@ -43,7 +46,10 @@ chaos: install  ## 5 minutes of programs while processes are killed at random: l
 compose-test: install  ## docker-compose.yml, built and brought up (CONTAINER_BUILD, CONTAINER_COMPOSE name other commands)
 	$(BIN)/python tests/acceptance/compose.py
 
-clean:  ## remove .venv, caches and build results; .parrot (data, prepared models) stays
+interpreted:  ## undo `make compile`
+	rm -f parrot/core/*.so $(COMPILED)
+
+clean: interpreted  ## remove .venv, caches and build results; .parrot (data, prepared models) stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # torch has a step of its own: the index that it comes from may be out of reach where a wheel of it lies at hand.
@@ -60,3 +66,9 @@ $(INSTALLED): pyproject.toml $(wildcard requirements/*.txt)
 	@test "$$(uname)" != Linux || $(BIN)/python -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || \
 		echo "Before a real model can run, install libnuma, which vLLM for CPUs links to: sudo apt-get install libnuma1"
 	@touch $@
+
+# Where there is no compiler all goes on as it is, only slower.
+$(COMPILED): $(INSTALLED) setup.py parrot/compiled.py $(wildcard parrot/core/*.py)
+	@echo "Compiling ServeCore's decisions, which takes a minute"
+	@PARROT_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace >build.log 2>&1 && rm build.log || \
+		{ $(MAKE) interpreted; echo "That did not work (build.log says why): ServeCore runs interpreted, which takes twice the time."; }

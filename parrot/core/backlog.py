@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import heappop, heappush, heapreplace
 from itertools import count
+from typing import NamedTuple
 
 from parrot.core.graph import Generation
 from parrot.core.shares import LEAD, Shares
@@ -13,8 +14,16 @@ from parrot.core.shares import LEAD, Shares
 STALE = 1_000  # entries that may lie about beside those that count
 
 Rank = tuple[float, ...]  # the smaller first
-_Entry = tuple[Rank, int, Generation, float]  # the number makes each unlike all others; the last is its lead, as in `shares`
 Lane = tuple[str | None, bool]  # the model that is asked for, and whether it is sensitive: some places are kept for what is
+
+
+class _Entry(NamedTuple):
+    """Attributes: number makes each unlike all others; lead is as in `shares`."""
+
+    rank: Rank
+    number: int
+    generation: Generation
+    lead: float
 
 
 class Backlog:
@@ -108,7 +117,7 @@ class Backlog:
         return len(passed)
 
     def _entry(self, generation: Generation, number: int) -> _Entry:
-        return self._rank(generation), number, generation, LEAD if generation.objective.urgent else 0.0
+        return _Entry(self._rank(generation), number, generation, LEAD if generation.objective.urgent else 0.0)
 
     def _insert(self, generation: Generation) -> None:
         lane = self._lanes.setdefault((generation.call.model, generation.objective.sensitive), {})

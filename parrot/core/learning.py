@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from math import ceil, exp, log
 from typing import TYPE_CHECKING, Protocol
+
+from mypy_extensions import mypyc_attr
 
 from parrot.core.learned import LearnedLength, LearnedLine, LearnedSpeed, short
 from parrot.core.memory import Memory
@@ -164,6 +165,7 @@ class FunctionLengths:
         ).model_dump_json()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LearnedLengths:
     """Output lengths by function, output slot and model: means for what is expected, from a prior that each observation weakens."""
 
@@ -240,6 +242,14 @@ class Line:
         self._sum_y = self._sum_y * _FADING + y
         self._sum_xy = self._sum_xy * _FADING + x * y
         self._fit()
+
+    def copy(self) -> Line:
+        """One that has seen the same."""
+        alike = Line(self.at_zero, self._belief, 0.0)
+        alike.slope, alike._strength = self.slope, self._strength
+        alike._sum_w, alike._sum_x, alike._sum_y = self._sum_w, self._sum_x, self._sum_y
+        alike._sum_xx, alike._sum_xy = self._sum_xx, self._sum_xy
+        return alike
 
     def _fit(self) -> None:
         mean_x, mean_y = self._sum_x / self._sum_w, self._sum_y / self._sum_w
@@ -349,8 +359,10 @@ class Speed:
 
     def copy(self) -> Speed:
         """One for another engine, which is believed to be like this one until it shows how it is."""
-        alike = copy(self)
-        alike._step = copy(self._step)
+        alike = Speed()
+        alike._step = self._step.copy()
+        alike._tokens, alike._seconds = self._tokens, self._seconds
+        alike._settle()
         return alike
 
     def step(self, context: float) -> float:

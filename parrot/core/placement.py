@@ -151,7 +151,8 @@ def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> tuple[Cost | None, 
     for load, held in loads:
         one = cost(load, held, case)
         if best is None or one.seconds < best.seconds:
-            best, second = one, best
+            second = best
+            best = one
         elif second is None or one.seconds < second.seconds:
             second = one
     return best, second

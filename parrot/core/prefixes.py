@@ -6,6 +6,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mypy_extensions import mypyc_attr
+
 from parrot.core.beginnings import Beginnings
 from parrot.wire.to_core import EngineHolds
 
@@ -32,6 +34,7 @@ class _Node:
     users: int = 0
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PrefixIndex:
     """The index of one cell.
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrot.core.graph import Generation
-from parrot.core.learning import Speed
+from parrot.core.learning import LEAST_PROMPT, Speed
 from parrot.core.load import LATELY, MOST_PROMPTS, REMEMBERED, SEQUENCE, Load, context_of, weight_of
 from parrot.core.objectives import Kind
 from parrot.core.programs import Program
@@ -194,73 +194,58 @@ def test_nothing_is_left_in_the_books_when_all_is_taken(data: st.DataObject) -> 
 # What is learned of its speed -------------------------------------------------------------------
 
 
-class Learned(Speed):
-    """Notes what it is told."""
-
-    __slots__ = ("prefills", "steps")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.prefills: list[tuple[int, float]] = []
-        self.steps: list[tuple[float, float, int, float]] = []
-
-    def learn_prefill(self, tokens: int, seconds: float) -> None:
-        self.prefills.append((tokens, seconds))
-
-    def learn_step(self, context: float, seconds: float, steps: int, computed: float) -> None:
-        self.steps.append((context, seconds, steps, computed))
+def numbers(speed: Speed) -> tuple[float, float, float]:
+    return speed.step_seconds, speed.context_seconds, speed.token_seconds
 
 
-@pytest.fixture
-def learned(books: Books) -> Learned:
-    learned = books.load.speed = Learned()
-    return learned
-
-
-def test_the_time_of_a_prompt_counts_only_if_it_waited_for_no_other(books: Books, learned: Learned) -> None:
-    first, second = make_generation(tokens_in=1_000), make_generation(tokens_in=500)
+def test_the_time_of_a_prompt_counts_only_if_it_waited_for_no_other(books: Books) -> None:
+    first, second = make_generation(tokens_in=1_000, tokens_out=1), make_generation(tokens_in=500, tokens_out=1)
     books.give(first)
     books.give(second)
     books.now += 3
     for generation in (second, first):
         books.take(generation, done(generation))
-    assert learned.prefills == [(1_000, 0.5)]
+    expected = Speed()
+    expected.learn_prefill(1_000, 0.5)
+    assert numbers(books.load.speed) == numbers(expected) != numbers(Speed())
 
 
-def test_a_step_is_learned_with_the_context_of_the_batch_and_the_prompts_that_came_between(books: Books, learned: Learned) -> None:
+def test_a_step_is_learned_with_the_context_of_the_batch_and_the_prompts_that_came_between(books: Books) -> None:
     first, second = make_generation(tokens_in=1_000, tokens_out=11), make_generation(tokens_in=3_000, tokens_out=11)
     books.give(first)
     books.now += 1  # it has its first token after half a second
     books.give(second)
     books.now += 1.5
     books.take(first, done(first, seconds=2.5, first=0.5))
-    ((context, seconds, steps, computed),) = learned.steps
-    assert context == pytest.approx(2.0 * (context_of(first) + context_of(second)) / 2)
-    assert (seconds, steps, computed) == (2.0, 10, 3_000)
+    expected = Speed()
+    expected.learn_step(context_of(first) + context_of(second), seconds=2.0, steps=10, computed=3_000)
+    expected.learn_prefill(1_000, 0.5)
+    assert numbers(books.load.speed) == pytest.approx(numbers(expected))
+    assert numbers(expected) != numbers(Speed())
 
 
-def test_an_output_of_one_token_says_nothing_of_steps(books: Books, learned: Learned) -> None:
-    generation = make_generation(tokens_out=1)
+def test_an_output_of_one_token_says_nothing_of_steps(books: Books) -> None:
+    generation = make_generation(tokens_in=LEAST_PROMPT - 1, tokens_out=1)
     books.give(generation)
     books.take(generation, done(generation))
-    assert learned.steps == []
+    assert numbers(books.load.speed) == numbers(Speed())
 
 
-def test_what_was_not_done_here_says_nothing(books: Books, learned: Learned) -> None:
+def test_what_was_not_done_here_says_nothing(books: Books) -> None:
     generation = make_generation()
     books.give(generation)
     books.take(generation, None)
-    assert (learned.steps, learned.prefills) == ([], [])
+    assert numbers(books.load.speed) == numbers(Speed())
 
 
-def test_an_engine_that_was_not_measured_says_nothing_of_steps(books: Books, learned: Learned) -> None:
-    generation = make_generation()
+def test_an_engine_that_was_not_measured_says_nothing_of_steps(books: Books) -> None:
+    generation = make_generation(tokens_in=LEAST_PROMPT - 1)
     books.give(generation)
     books.take(generation, done(generation).model_copy(update={"running": 0.0}))
-    assert learned.steps == []
+    assert numbers(books.load.speed) == numbers(Speed())
 
 
-def test_prompts_that_were_computed_sooner_than_expected_are_remembered_at_that_time(books: Books, learned: Learned) -> None:
+def test_prompts_that_were_computed_sooner_than_expected_are_remembered_at_that_time(books: Books) -> None:
     early, slow = make_generation(tokens_in=40, tokens_out=2), make_generation(tokens_in=8_000, tokens_out=2)
     for generation in (early, slow):  # two seconds are expected of the second one
         books.give(generation)
@@ -269,8 +254,7 @@ def test_prompts_that_were_computed_sooner_than_expected_are_remembered_at_that_
     last = make_generation(tokens_in=400, tokens_out=11)
     books.give(last)
     books.now += 3.0
-    books.take(last, done(last, seconds=3.0, first=1.0))
-    assert learned.steps[-1][3] == 0  # not the one that was done before it began
+    assert books.load._between(books.now - 2.0, books.now) == 0  # while it decoded: not the one that was done before it began
 
 
 def test_only_the_last_prompts_are_remembered(books: Books) -> None:
