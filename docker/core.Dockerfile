@@ -1,18 +1,26 @@
-# ServeCore. It is the plain install, so it is also the image of a worker with the simulated engine.
-FROM docker.io/library/python:3.11-slim-bookworm
+# ServeCore, its decisions compiled. It is the plain install otherwise, so it is also the image of a worker with the simulated engine.
+FROM docker.io/library/python:3.11-slim-bookworm AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# What Parrot needs, before Parrot itself: this layer stays when only the code changes.
+COPY pyproject.toml /tmp/
+RUN python -c 'import tomllib; print(*tomllib.load(open("/tmp/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >/tmp/needed.txt \
+ && python -m pip install -r /tmp/needed.txt
+
+FROM base AS compiled
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+ && python -m pip install 'mypy>=1.15' 'setuptools>=78' wheel
+WORKDIR /src
+COPY . .
+RUN PARROT_COMPILE=1 python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM base
 LABEL org.opencontainers.image.title="parrot-core" \
       org.opencontainers.image.description="ServeCore: sees LLM programs whole and places their calls on engines" \
       org.opencontainers.image.licenses="Apache-2.0"
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/parrot parrot
 WORKDIR /srv/parrot
-# What Parrot needs, before Parrot itself: this layer stays when only the code changes.
-COPY pyproject.toml ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >/tmp/needed.txt \
- && python -m pip install -r /tmp/needed.txt
-COPY . .
-RUN python -m pip install --no-deps .
+COPY --from=compiled /wheels /tmp/wheels
+RUN python -m pip install --no-deps /tmp/wheels/*.whl
 
 USER parrot
 ENTRYPOINT ["parrot"]
