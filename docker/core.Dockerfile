@@ -7,11 +7,14 @@ RUN python -c 'import tomllib; print(*tomllib.load(open("/tmp/pyproject.toml", "
  && python -m pip install -r /tmp/needed.txt
 
 FROM base AS compiled
+# A base whose Python is Debian's own keeps the headers in a package.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+ && { python -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null \
+      || apt-get install -y -qq --no-install-recommends python3-dev; } \
  && python -m pip install 'mypy>=1.15' 'setuptools>=78' wheel
 WORKDIR /src
 COPY . .
-RUN PARROT_COMPILE=1 python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN PARROT_COMPILE=1 python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM base
 LABEL org.opencontainers.image.title="parrot-core" \

@@ -18,6 +18,7 @@ from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.renewal import Renewal
 from parrot.broker.streams import Entry, StreamReader
 from parrot.config import Settings
+from parrot.core import COMPILED
 from parrot.core.batch import Batch
 from parrot.core.history import History
 from parrot.core.limits import Limits
@@ -73,7 +74,8 @@ async def serve(settings: Settings, ready: Callable[[], None] = lambda: None) ->
                     failures = 0
                     with Renewal(settings.redis_url, keys, lead.epoch, settings.lease_seconds) as renewal:
                         core = await Core.take_over(ledger, keys, limits_of(settings), partial(policy_of, settings), lead, foresight)
-                        log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=without_password(settings.redis_url))
+                        where = without_password(settings.redis_url)
+                        log.info("leading", cell=settings.cell, epoch=lead.epoch, redis=where, compiled=COMPILED)
                         ready()
                         reader = StreamReader(redis, core.cursors, count=MOST_READ, first=FIRST_READ)
                         try:

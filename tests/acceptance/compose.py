@@ -99,6 +99,9 @@ def show_that_it_works() -> None:
 
     until("Flower shows both generations as succeeded", lambda: generations(session.id))
 
+    say("ServeCore's decisions are compiled")
+    expect(inside("core", "python", "-c", "import parrot.core; print(parrot.core.COMPILED)") == "True\n", "They are.")
+
     say("Strangers stay out")
     expect(refused_by_redis(), "Redis refuses a client without a name.")
     expect(flower_refuses("/api/tasks"), "Flower refuses a client without a password.")
@@ -144,7 +147,11 @@ def refused_by_redis() -> bool:
 
 def redis_cli(*command: str) -> str:
     line = f'REDISCLI_AUTH="$PARROT_APP_PASSWORD" redis-cli --no-raw --user app {shlex.join(command)}'
-    done = subprocess.run([*COMPOSE, "exec", "-T", "redis", "sh", "-c", line], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return inside("redis", "sh", "-c", line)
+
+
+def inside(service: str, *command: str) -> str:
+    done = subprocess.run([*COMPOSE, "exec", "-T", service, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout
 
 
