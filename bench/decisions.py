@@ -7,12 +7,14 @@ The real `Machine`, without Redis: engines are full, calls of many programs and 
 next one is chosen, placed and explained. Counted is the time of `Machine.handle`, which is all that ServeCore thinks; how much of it is
 deciding (the calls of the policy) is counted in another process, so that the clock at the policy's door slows nothing else down. Memory
 is what the process grows by while the calls come that will wait: below 100,000 of them it is rough, since some find room in what was
-needed to fill the engines. Python's garbage collector rests in the meantime, and its work is not counted.
+needed to fill the engines. Python's garbage collector rests in the meantime, and its work is not counted. With `make compile` the decisions
+are machine code; one size is measured interpreted too, so that both are seen in one run.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import subprocess
 import sys
@@ -29,8 +31,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.decisions_figures import WANTED_BYTES, WANTED_MS, Cost, Point, draw, sizes, table, to_json, too_little
+from bench.decisions_figures import CALLS as USUAL_CALLS
+from bench.decisions_figures import ENGINES as USUAL_ENGINES
+from bench.decisions_figures import Cost, Point, draw, in_short, sizes, table, to_json, too_little
 from bench.simulator.stopwatch import Stopwatch
+from parrot.core import COMPILED
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
 from parrot.criteria import LATENCY
@@ -205,11 +210,12 @@ def measure(calls: int, engines: int, clocked: bool, told: Callable[[float], Non
     )
 
 
-def in_child(calls: int, engines: int, clocked: bool, told: Callable[[float], None]) -> Cost:
+def in_child(calls: int, engines: int, clocked: bool, told: Callable[[float], None], interpreted: bool = False) -> Cost:
     """`measure` in a process of its own, which says after each hundredth of the calls that it has come so far, and then what it cost."""
+    environment = os.environ | ({"PARROT_INTERPRETED": "1"} if interpreted else {})
     command = [sys.executable, "-m", "bench.decisions", "--child", f"{calls},{engines},{int(clocked)}"]
     said: object = None
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:
             said = orjson.loads(line)
@@ -256,6 +262,8 @@ def measure_all(wanted: Sequence[tuple[int, int]], repetitions: int) -> list[Poi
                     costs.append(in_child(point.calls, point.engines, clocked, told))
                     done += weight
                     progress.update(task, completed=done)
+                if COMPILED and (point.calls, point.engines) == (USUAL_CALLS, USUAL_ENGINES):
+                    point.interpreted.append(in_child(point.calls, point.engines, True, lambda _: None, interpreted=True))
     return points
 
 
@@ -278,9 +286,15 @@ def main(
     if why := too_little(max(calls for calls, _ in wanted), psutil.virtual_memory().available, NEEDED_PER_CALL, BASE):
         sys.exit(why)
     points = measure_all(wanted, repetitions)
-    Console().print(table(points), f"wanted at 10,000 calls and 64 engines: {WANTED_MS} ms, {WANTED_BYTES:,} bytes")
+    Console().print(table(points), in_short(points))
     if json:
-        about = {"running_per_engine": RUNNING, "calls_per_program": CHAIN, "tenants": TENANTS, "ended_at_once": ENDED_AT_ONCE}
+        about = {
+            "compiled": COMPILED,
+            "running_per_engine": RUNNING,
+            "calls_per_program": CHAIN,
+            "tenants": TENANTS,
+            "ended_at_once": ENDED_AT_ONCE,
+        }
         json.write_bytes(to_json(points, about))
     if plot:
         draw(points, plot)

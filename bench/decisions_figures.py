@@ -55,12 +55,14 @@ class Point:
         engines: all full.
         plain: of each repetition.
         clocked: of each repetition in a process of its own, with a clock at the policy's door, which costs a little itself.
+        interpreted: as `clocked`, but not compiled; measured at one size only.
     """
 
     calls: int
     engines: int
     plain: list[Cost] = field(default_factory=list)
     clocked: list[Cost] = field(default_factory=list)
+    interpreted: list[Cost] = field(default_factory=list)
 
     def raw(self, name: str) -> list[float]:
         """A figure of `Cost`, of each repetition."""
@@ -69,6 +71,18 @@ class Point:
     def median(self, name: str) -> float:
         """Of a figure of `Cost`, over all repetitions."""
         return statistics.median(self.raw(name))
+
+
+def in_short(points: Sequence[Point]) -> str:
+    """What was wanted, and what compiling is worth, in a sentence each."""
+    said = [f"Wanted at {CALLS:,} calls and {ENGINES} engines: {WANTED_MS} ms for deciding, {WANTED_BYTES:,} bytes."]
+    for one in points:
+        if one.interpreted:
+            pairs = zip(one.interpreted, one.clocked, strict=True)
+            times = statistics.median(slow.policy_ms / fast.policy_ms for slow, fast in pairs)
+            slow = statistics.median(cost.policy_ms for cost in one.interpreted)
+            said.append(f"Interpreted it takes {slow:.3f} ms there: {times:.2f} times as long (median of pairs).")
+    return " ".join(said)
 
 
 def sizes(calls: Sequence[int], engines: Sequence[int], most_calls: int, most_engines: int) -> list[tuple[int, int]]:
@@ -119,7 +133,7 @@ def to_json(points: Sequence[Point], about: dict[str, Any]) -> bytes:
     machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
     names = [one.name for one in fields(Cost)]
     said = [asdict(one) | {"median": {name: one.median(name) for name in names}} for one in points]
-    whole = {"machine": machine, "load_average": os.getloadavg(), "about": about, "points": said}
+    whole = {"machine": machine, "load_average": os.getloadavg(), "about": about, "in_short": in_short(points), "points": said}
     return orjson.dumps(whole, option=orjson.OPT_INDENT_2)
 
 

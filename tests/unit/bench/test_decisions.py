@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.decisions import measure
-from bench.decisions_figures import Cost, Point, draw, sizes, table, to_json, too_little
+from bench.decisions_figures import Cost, Point, draw, in_short, sizes, table, to_json, too_little
 
 
 def cost(handle_ms: float, policy_ms: float = 0.0) -> Cost:
@@ -54,6 +54,13 @@ def test_the_table_has_a_row_for_each_size() -> None:
         console.print(table([point(1_000, 64), point(10_000, 1_000)]))
     assert "1,000" in shown.get()
     assert "0.200" in shown.get()
+
+
+def test_what_compiling_is_worth_is_the_median_of_pairs() -> None:
+    one = point(10_000, 64)
+    assert "nterpreted" not in in_short([one])
+    one.interpreted = [cost(0.5, 0.24), cost(0.5, 0.06), cost(0.5, 0.14)]
+    assert "Interpreted it takes 0.140 ms there: 2.00 times as long" in in_short([one])
 
 
 def test_the_picture_is_drawn_even_if_a_series_was_left_out(tmp_path: Path) -> None:
