@@ -13,7 +13,7 @@ from parrot.core.placement import PATIENCE
 from parrot.core.rules import Rules
 
 LONG_BEFORE = PATIENCE / 2  # seconds that what is due much later lets others go first: how long its way will be is not sure
-WAY = 4.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
+WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
 
 
 def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
