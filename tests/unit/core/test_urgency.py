@@ -246,7 +246,7 @@ def test_of_programs_for_which_nobody_waits_the_one_that_has_had_least_goes_firs
 
 
 def test_work_for_which_nobody_waits_does_not_starve() -> None:
-    """While chats keep both places busy all the time, it is taken after about `PATIENCE`: their ways and what is ahead by then count, too."""
+    """While chats keep both places busy all the time, it is taken after about `PATIENCE`: their ways count too, and what is ahead."""
     stage = Stage(up("e1", running=2))
     stage.tell(*(ask(f"first{number}") for number in range(2)), ask("batch"))
     stage.tell(*(want(f"first{number}") for number in range(2)))
