@@ -5,7 +5,7 @@ The cost of an engine, in seconds, is what the generation itself would take ther
     prompts that are being computed there + its own prompt, as far as it is not held there + its output, at the pace of that batch
 
 and the harm that it does: while its prompt is computed the others halt, and as long as it runs they are slower. On both sides what is
-read as it comes counts whole; of other calls of one program that run at once only the last one counts, so that they are together as one.
+read as it comes counts half; of other calls of one program that run at once only the last one counts, so that they are together as one.
 So the parts of a large program rather wait than halt many chats, and since a pace counts the prompts that came lately, chats keep away
 from where such work is: engines come to differ without anybody saying which one is for what.
 
@@ -22,7 +22,7 @@ from parrot.core.graph import Generation
 from parrot.core.load import Load, context_of, weight_of
 from parrot.core.rules import Rules
 
-AHEAD = 0.25  # seconds of prompts that may wait in an engine to be computed: what keeps it busy, and no more
+AHEAD = 1.0  # seconds of prompts that may wait in an engine to be computed: it works on several in one step, the rest can be re-ordered
 ANEW = 4.0  # what a second counts in which a prompt is computed anew: what comes after it will want it there, and it displaces others'
 SOON = 0.01  # seconds at least until an engine without room has some
 FULL = 0.95  # of the KV cache that may be given away: what is expected is not exact
