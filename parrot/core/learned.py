@@ -62,7 +62,7 @@ class LearnedSpeed(Learned):
 
     Attributes:
         step_seconds, context_seconds, token_seconds: what follows from the rest, for people.
-        prompt_tokens, prompt_seconds: of prompts that were computed alone.
+        prompt_tokens, prompt_seconds: of prompts that were computed, of late.
         steps: seconds by context; None if none was measured.
     """
 

@@ -301,7 +301,7 @@ class Speed:
 
     def __init__(self) -> None:
         self._step = Line(0.02, 5e-7, scale=10_000.0)
-        self._tokens, self._seconds = 100.0, 100.0 / 4000  # of prompts that were computed alone
+        self._tokens, self._seconds = 100.0, 100.0 / 4000  # of prompts
         self._settle()
 
     def _settle(self) -> None:
@@ -320,12 +320,12 @@ class Speed:
         self._step.add(context, max(0.0, seconds - self.prefill(computed)) / steps)
         self._settle()
 
-    def learn_prefill(self, tokens: int, seconds: float) -> None:
-        """Note how long a prompt took that waited for no other.
+    def learn_prefill(self, tokens: float, seconds: float) -> None:
+        """Note how long prompts took.
 
         Args:
-            tokens: that were computed.
-            seconds: to the first token of the output.
+            tokens: that were computed: of one prompt, and of those that waited before it when it came.
+            seconds: from then to the first token of its output.
         """
         if tokens >= LEAST_PROMPT:
             self._tokens = self._tokens * _FADING + tokens

@@ -39,7 +39,7 @@ class Charge(NamedTuple):
         sensitive: whether it suffers from its neighbours.
         weight: what a second of delay to it counts.
         ends: when it should be done, in seconds since the epoch.
-        alone: no other prompt waited to be computed when it came.
+        ahead: tokens of other prompts that waited to be computed when it came.
     """
 
     computed: float
@@ -48,7 +48,7 @@ class Charge(NamedTuple):
     sensitive: bool
     weight: float
     ends: float
-    alone: bool
+    ahead: float
 
 
 class Load:
@@ -113,7 +113,7 @@ class Load:
         """It was given a generation, of whose prompt it is expected to hold so many tokens."""
         computed = max(0.0, generation.tokens_in - held)
         context, sensitive = context_of(generation), generation.objective.sensitive
-        alone = self.filled <= now
+        ahead = max(0.0, self.filled - now) / self.speed.token_seconds
         self._prompted = self._prompts(now) + self.speed.prefill(computed)
         self._prompted_at, self._paced_at = now, 0.0
         if not self._charges:
@@ -121,7 +121,7 @@ class Load:
         self.filled = max(now, self.filled) + self.speed.prefill(computed)
         ends = self.filled + generation.tokens_out * self.speed.step(self.context + context)
         weight = weight_of(generation)
-        charge = self._charges[generation] = Charge(computed, generation.tokens_out, context, sensitive, weight, ends, alone)
+        charge = self._charges[generation] = Charge(computed, generation.tokens_out, context, sensitive, weight, ends, ahead)
         self.weight += weight
         self._ends += weight * (ends - self._origin)
         self.tokens += charge.computed + charge.tokens_out
@@ -191,8 +191,8 @@ class Load:
         span = usage.seconds - usage.first_token_seconds
         if usage.tokens_out > 1 and usage.running >= 1.0:
             self.speed.learn_step(usage.running * context, span, usage.tokens_out - 1, self._between(now - span, now))
-        if charge.alone:
-            self.speed.learn_prefill(usage.tokens_in - usage.tokens_cached, usage.first_token_seconds)
+        # Not only of prompts that waited for none: where there is always one before, the speed would never be known.
+        self.speed.learn_prefill(charge.ahead + usage.tokens_in - usage.tokens_cached, usage.first_token_seconds)
 
     def _remember(self, computed: float) -> None:
         self._computed += computed

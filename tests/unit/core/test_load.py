@@ -198,16 +198,34 @@ def numbers(speed: Speed) -> tuple[float, float, float]:
     return speed.step_seconds, speed.context_seconds, speed.token_seconds
 
 
-def test_the_time_of_a_prompt_counts_only_if_it_waited_for_no_other(books: Books) -> None:
+def test_the_time_of_a_prompt_is_that_of_those_before_it_too(books: Books) -> None:
     first, second = make_generation(tokens_in=1_000, tokens_out=1), make_generation(tokens_in=500, tokens_out=1)
     books.give(first)
     books.give(second)
     books.now += 3
-    for generation in (second, first):
-        books.take(generation, done(generation))
+    books.take(first, done(first, first=0.5))
+    books.take(second, done(second, first=0.8))
     expected = Speed()
     expected.learn_prefill(1_000, 0.5)
-    assert numbers(books.load.speed) == numbers(expected) != numbers(Speed())
+    expected.learn_prefill(1_500, 0.8)
+    assert numbers(books.load.speed) == pytest.approx(numbers(expected))
+    assert numbers(expected) != numbers(Speed())
+
+
+@pytest.mark.parametrize("true", [400.0, 20_000.0])
+def test_a_speed_far_from_what_was_believed_is_learned_where_prompts_always_wait(true: float) -> None:
+    """Tokens a second. Each prompt comes while one before it is still being computed."""
+    books = Books(kv=10**9)
+    done_at, waiting = books.now, []
+    for _ in range(300):
+        generation = make_generation(tokens_in=800, tokens_out=1)
+        books.give(generation)
+        done_at = max(done_at, books.now) + 800 / true
+        waiting.append((generation, books.now, done_at))
+        if len(waiting) > 2:
+            generation, came, books.now = waiting.pop(0)
+            books.take(generation, done(generation, seconds=books.now - came, first=books.now - came))
+    assert 1 / books.load.speed.token_seconds == pytest.approx(true, rel=0.35)
 
 
 def test_a_step_is_learned_with_the_context_of_the_batch_and_the_prompts_that_came_between(books: Books) -> None:
