@@ -22,7 +22,7 @@ from parrot.core.graph import Generation
 from parrot.core.load import Load, context_of, weight_of
 from parrot.core.rules import Rules
 
-AHEAD = 1.0  # seconds of prompts that may wait in an engine to be computed: it works on several in one step, the rest can be re-ordered
+AHEAD = 0.25  # seconds of prompts that may wait in an engine to be computed: what keeps it busy, and no more
 ANEW = 4.0  # what a second counts in which a prompt is computed anew: what comes after it will want it there, and it displaces others'
 SOON = 0.01  # seconds at least until an engine without room has some
 FULL = 0.95  # of the KV cache that may be given away: what is expected is not exact

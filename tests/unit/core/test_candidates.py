@@ -144,8 +144,8 @@ def test_what_an_engine_has_refused_is_shown_to_larger_ones_only() -> None:
 def test_the_next_moment_is_when_the_first_that_computes_prompts_can_take_more() -> None:
     engines = Engines(*many(3))
     assert engines.candidates.next_filled(0.0) is None
-    engines.give("e0", tokens_in=16_000)
-    engines.give("e1", tokens_in=8_000)
+    engines.give("e0", tokens_in=8_000)
+    engines.give("e1", tokens_in=4_000)
     loads = engines.candidates.loads
     assert engines.candidates.next_filled(0.0) == loads["e1"].filled - AHEAD < loads["e0"].filled
     assert engines.candidates.next_filled(loads["e1"].filled) == loads["e0"].filled - AHEAD

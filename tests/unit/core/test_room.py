@@ -11,10 +11,10 @@ from tests.unit.core.stage import TOKENS_A_SECOND, Stage, ask, up, want, words
 
 def test_what_waits_waits_in_the_core_where_it_can_be_reordered() -> None:
     stage = Stage(up("e1", running=100))
-    stage.tell(*(ask(f"c{number}", words(8_000, f"c{number}")) for number in range(10)))
+    stage.tell(*(ask(f"c{number}", words(2_000, f"c{number}")) for number in range(10)))
     assert len(stage.order) == 1
     stage.tell(want("c9"))
-    stage.wait(8_000 / TOKENS_A_SECOND)
+    stage.wait(2_000 / TOKENS_A_SECOND)
     assert stage.order[1] == "c9"
 
 
