@@ -50,7 +50,7 @@ interpreted:  ## undo `make compile`
 	rm -f parrot/core/*.so $(COMPILED)
 
 clean: interpreted  ## remove .venv, caches and build results; .parrot (data, prepared models) stays
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build build.log dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # torch has a step of its own: the index that it comes from may be out of reach where a wheel of it lies at hand.
 $(INSTALLED): pyproject.toml $(wildcard requirements/*.txt)

@@ -32,7 +32,7 @@ class Compile(build_ext):
     def finalize_options(self) -> None:
         from mypyc.build import mypycify
 
-        compiled = runpy.run_path("parrot/compiled.py")
+        compiled = runpy.run_path("parrot/compiled.py")  # by its path, since this folder need not be where Python looks
         for old in (*CORE.glob("*.so"), CORE / compiled["MADE_OF"]):
             old.unlink(missing_ok=True)
         modules = sorted(str(module) for module in CORE.glob("*.py") if module.stem not in INTERPRETED)

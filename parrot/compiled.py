@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from hashlib import sha256
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
 MADE_OF = "compiled.sha256"  # the file that holds the digest
@@ -31,10 +31,16 @@ def choose(package: Path) -> bool:
         package: its folder.
 
     Returns:
-        True if compiled modules are, as far as there are any.
+        True if compiled modules are.
     """
-    made_of = package / MADE_OF
-    if not os.environ.get("PARROT_INTERPRETED") and made_of.exists() and made_of.read_text() == digest(package.glob("*.py")):
+    if not os.environ.get("PARROT_INTERPRETED") and _is_compiled(package):
         return True
     sys.path_importer_cache[str(package)] = FileFinder(str(package), (SourceFileLoader, SOURCE_SUFFIXES))
     return False
+
+
+def _is_compiled(package: Path) -> bool:
+    """Whether there is machine code for this Python, made of what the sources say now."""
+    made_of = package / MADE_OF
+    there = any(module.name.endswith(EXTENSION_SUFFIXES[0]) for module in package.iterdir())
+    return there and made_of.exists() and made_of.read_text() == digest(package.glob("*.py"))

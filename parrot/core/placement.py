@@ -151,7 +151,7 @@ def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> tuple[Cost | None, 
     for load, held in loads:
         one = cost(load, held, case)
         if best is None or one.seconds < best.seconds:
-            second = best
+            second = best  # not as a pair: mypyc would insist that none of it is None
             best = one
         elif second is None or one.seconds < second.seconds:
             second = one

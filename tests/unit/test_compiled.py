@@ -65,6 +65,11 @@ def test_sources_are_run_if_nothing_was_compiled(package: Path) -> None:
     assert run(package) == "False\nthe source\n"
 
 
+def test_machine_code_for_another_python_is_none(package: Path) -> None:
+    (package / f"module{EXTENSION_SUFFIXES[0]}").rename(package / "module.cpython-27-vax.so")
+    assert run(package) == "False\nthe source\n"
+
+
 def test_the_digest_does_not_depend_on_the_order_of_files_but_on_their_names(tmp_path: Path) -> None:
     one, two = tmp_path / "one.py", tmp_path / "two.py"
     one.write_text("1")
