@@ -66,13 +66,20 @@ def twice(told: Iterable[str]) -> list[str]:
     return list(again)
 
 
-def disordered(streams: Mapping[str, Sequence[Part]], values: Mapping[str, str]) -> list[str]:
-    """Variables whose token stream has a gap, a repetition or a step back, or does not add up to their value."""
-    return [variable for variable, parts in streams.items() if not _in_order(parts) or _text(parts) != values.get(variable, _text(parts))]
+def disordered(streams: Mapping[str, Sequence[Part]], values: Mapping[str, str]) -> dict[str, str]:
+    """Variables whose token stream has a gap, a repetition or a step back, or does not add up to their value; with what is wrong."""
+    wrong = {variable: _disorder(parts, values.get(variable)) for variable, parts in streams.items()}
+    return {variable: what for variable, what in wrong.items() if what}
 
 
-def _in_order(parts: Sequence[Part]) -> bool:
-    return [part.number for part in parts] == list(range(1, len(parts) + 1))
+def _disorder(parts: Sequence[Part], value: str | None) -> str:
+    """What is wrong with a token stream; empty if nothing is."""
+    numbers, text = [part.number for part in parts], _text(parts)
+    if numbers != list(range(1, len(parts) + 1)):
+        return f"its parts are numbered {', '.join(map(str, numbers))}"
+    if value is not None and text != value:
+        return f"its parts say {text!r}, the value is {value!r}"
+    return ""
 
 
 def _text(parts: Sequence[Part]) -> str:
@@ -125,7 +132,7 @@ def report(history: History) -> dict[str, Any]:
     violations = [
         *(f"The call {call} was acknowledged and has not ended." for call in missing),
         *(f"The variable {variable} was published twice." for variable in doubled),
-        *(f"The token stream of {variable} is out of order." for variable in wrong),
+        *(f"The token stream of {variable} is out of order: {what}." for variable, what in wrong.items()),
         *(chaos_failures.violation(failure) for failure in failed if failure.doubt),
         *(_slowness(fault, history.limit) for fault in slow),
         *(f"The process {orphan} outlived the run." for orphan in history.orphans),

@@ -6,7 +6,9 @@ import pytest
 from redis.asyncio import Redis
 
 from parrot.broker.tokens import Part, Tokens
+from parrot.broker.variables import Publication, Value, Variables
 from parrot.wire.keys import Keys
+from parrot.wire.to_core import GenerationDone, Usage
 from parrot.wire.to_engine import Job
 
 KEYS = Keys("test")
@@ -41,11 +43,23 @@ async def test_a_part_that_is_sent_twice_lands_once(tokens: Tokens) -> None:
     assert await tokens.read(["a.x"]) == [[Part(1, "a", (1,))]]
 
 
-@pytest.mark.parametrize("now", [{"attempt": "2"}, {"state": "ready"}, {"state": "cancelled"}, {"state": "pending"}])
+@pytest.mark.parametrize("now", [{"attempt": "2"}, {"state": "ready"}, {"state": "failed"}, {"state": "cancelled"}])
 async def test_an_attempt_that_is_over_is_told_to_stop(tokens: Tokens, redis: Redis, now: dict[str, str]) -> None:
     await redis.hset(KEYS.variable("a.x"), mapping=now)
     assert await tokens.append([(job(), Part(1, "a", (1,))), (job(variable="b.x"), Part(1, "b", (1,)))]) == [False, True]
     assert await redis.exists(KEYS.tokens("a.x")) == 0
+
+
+@pytest.mark.parametrize("state", ["pending", "generating", "ready", "failed", "cancelled"])
+async def test_an_engine_may_append_for_as_long_as_it_may_publish_so_that_no_stream_has_a_gap(
+    tokens: Tokens, redis: Redis, state: str
+) -> None:
+    await redis.hset(KEYS.variable("a.x"), mapping={"state": state})
+    done = GenerationDone(engine="e", variable="a.x", attempt=1, usage=Usage(tokens_in=1, tokens_out=2))
+    value = Publication(job(), Value("ab", (1, 2), "toy", "a"), "stop", done, "now", Part(2, "b", (2,)))
+    taken = await tokens.append([(job(), Part(1, "a", (1,)))])
+    assert await Variables(redis, KEYS).publish([value]) == taken == [state in ("pending", "generating")]
+    assert [part.number for part in (await tokens.read(["a.x"]))[0]] == ([1, 2] if taken == [True] else [])
 
 
 async def test_a_reset_says_that_all_before_it_is_void(tokens: Tokens) -> None:
