@@ -18,6 +18,11 @@ def job(attempt: int = 1, variable: str = "a.x") -> Job:
     return Job(variable=variable, attempt=attempt, session="s", call="a", function="f", output="x", prompt=[])
 
 
+def publication(rest: Part) -> Publication:
+    done = GenerationDone(engine="e", variable="a.x", attempt=1, usage=Usage(tokens_in=1, tokens_out=2))
+    return Publication(job(), Value("ab", (1, 2), "toy", "a"), "stop", done, "now", rest)
+
+
 @pytest.fixture
 async def tokens(redis: Redis) -> Tokens:
     for name in ("a.x", "b.x"):
@@ -55,11 +60,20 @@ async def test_an_engine_may_append_for_as_long_as_it_may_publish_so_that_no_str
     tokens: Tokens, redis: Redis, state: str
 ) -> None:
     await redis.hset(KEYS.variable("a.x"), mapping={"state": state})
-    done = GenerationDone(engine="e", variable="a.x", attempt=1, usage=Usage(tokens_in=1, tokens_out=2))
-    value = Publication(job(), Value("ab", (1, 2), "toy", "a"), "stop", done, "now", Part(2, "b", (2,)))
     taken = await tokens.append([(job(), Part(1, "a", (1,)))])
-    assert await Variables(redis, KEYS).publish([value]) == taken == [state in ("pending", "generating")]
+    assert await Variables(redis, KEYS).publish([publication(Part(2, "b", (2,)))]) == taken == [state in ("pending", "generating")]
     assert [part.number for part in (await tokens.read(["a.x"]))[0]] == ([1, 2] if taken == [True] else [])
+
+
+async def test_after_a_loss_of_power_an_attempt_neither_streams_nor_publishes_past_a_gap(tokens: Tokens, redis: Redis) -> None:
+    await tokens.append([(job(), Part(number, "a", (1,))) for number in (1, 2)])
+    await redis.xdel(KEYS.tokens("a.x"), "2-0")
+    assert await tokens.append([(job(), Part(3, "c", (3,)))]) == [False]
+    assert await Variables(redis, KEYS).publish([publication(Part(3, "c", (3,)))]) == [False]
+    await redis.delete(KEYS.tokens("a.x"))
+    assert await tokens.append([(job(), Part(3, "c", (3,)))]) == [False]
+    assert await redis.exists(KEYS.tokens("a.x"), KEYS.events) == 0
+    assert await tokens.append([(job(), Part(1, "a", (1,)))]) == [True], "one that begins anew may"
 
 
 async def test_a_reset_says_that_all_before_it_is_void(tokens: Tokens) -> None:

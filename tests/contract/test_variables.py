@@ -55,7 +55,7 @@ async def test_publication_says_what_it_cost(variables: Variables, redis: Redis)
 
 
 async def test_the_end_of_its_stream_comes_with_the_value_or_not_at_all(variables: Variables, redis: Redis) -> None:
-    rest = Part(3, "lo", (70_000,), by="model tokenizer")
+    rest = Part(1, "lo", (70_000,), by="model tokenizer")
     assert await variables.publish([replace(done(attempt=2), rest=rest), replace(done(), rest=rest), done()]) == [False, True, False]
     assert await Tokens(redis, KEYS).read(["a.x"]) == [[rest]]
     assert await variables.values(["a.x"]) == [Value("hello", (1, 2, 70_000), "tok")]

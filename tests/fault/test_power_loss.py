@@ -168,7 +168,7 @@ async def test_a_publication_that_was_lost_is_made_again(beat: float, tmp_path: 
         await check_left(parts.redis, (session.id, [variable.id for variable in made]))
 
 
-async def test_a_generation_whose_claim_was_lost_is_made_again_when_its_stream_is_refused(tmp_path: Path) -> None:
+async def test_a_generation_whose_stream_was_lost_is_made_again_when_its_next_part_is_refused(tmp_path: Path) -> None:
     async with cell(tmp_path) as parts:
         async with P.AsyncSession(parts.server.url) as session:
             parts.engine.stop()
