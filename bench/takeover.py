@@ -119,7 +119,7 @@ class PlayedEngine:
 
     async def publish(self, job: Job) -> None:
         event = GenerationDone(engine=self._link.engine, variable=job.variable, attempt=job.attempt)
-        await self._link.publish([Publication(job, Value("so"), "stop", event, "2026-01-01T00:00:00.000Z", None)])
+        await self._link.publish([Publication(job, Value("so"), "stop", event, "2026-01-01T00:00:00.000Z")])
 
     async def until_given(self, more_than: int) -> None:
         async with asyncio.timeout(PATIENCE):

@@ -1,7 +1,8 @@
-"""The atomic operations: Lua scripts, called by digest."""
+"""The atomic operations: Lua scripts, called by digest. A line `-- include NAME.lua` in one stands for what NAME.lua says."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
@@ -10,6 +11,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+
+_INCLUDE = re.compile(r"^-- include (\w+)\.lua$", re.MULTILINE)
 
 
 class Script:
@@ -20,8 +23,12 @@ class Script:
     """
 
     def __init__(self, name: str) -> None:
-        self.source = files("parrot.broker").joinpath("lua", f"{name}.lua").read_text()
+        self.source = _INCLUDE.sub(lambda line: _read(line[1]), _read(name))
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read(name: str) -> str:
+    return files("parrot.broker").joinpath("lua", f"{name}.lua").read_text()
 
 
 @cache

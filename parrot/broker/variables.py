@@ -53,13 +53,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A finished generation, ready to be published; `rest` is what its token stream still lacks, if it has one."""
+    """A finished generation, ready to be published.
+
+    Attributes:
+        streamed: number of the last part that its token stream was given, by this attempt or before; 0 if it has no stream.
+        rest: what its stream still lacks.
+    """
 
     job: Job
     value: Value
     finish_reason: str
     event: GenerationDone
     ended: str
+    streamed: int = 0
     rest: Part | None = None
 
 
@@ -93,7 +99,8 @@ class Variables:
 
     def _published(self, done: Publication, tokens_of_rest: int) -> list[object]:
         job, value, usage = done.job, done.value, done.event.usage
-        rest = () if done.rest is None else (self._keys.tokens(job.variable), *written(done.rest), tokens_of_rest)
+        follows = () if not done.streamed else (self._keys.tokens(job.variable), f"{done.streamed + 1}-0")
+        rest = follows if done.rest is None else (self._keys.tokens(job.variable), *written(done.rest), tokens_of_rest)
         fields = [
             *("value", value.text, "ended", done.ended, "finish_reason", done.finish_reason),
             *(("tokenizer", value.tokenizer) if value.tokens is not None else ()),

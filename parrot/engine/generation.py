@@ -123,4 +123,4 @@ class Generator:
         )
         value = Value("".join(progress.texts), tuple(progress.tokens) if last.exact else None, self._engine.tokenizer.name, job.call)
         event = GenerationDone(engine=self._name, variable=job.variable, attempt=job.attempt, usage=usage)
-        return Publication(job, value, last.finish_reason or "", event, now(), progress.rest())
+        return Publication(job, value, last.finish_reason or "", event, now(), progress.streamed, progress.rest())

@@ -53,6 +53,11 @@ class Progress:
         self._given_tokens += len(tokens)
         return Part(self._number, text, tokens, by=by)
 
+    @property
+    def streamed(self) -> int:
+        """The number of the last part that was given, by this attempt or before; 0 if nothing is in the stream."""
+        return self._number
+
     def rest(self) -> Part | None:
         """The last part, to be published with the value; None if nothing is in the stream, which then need not be there at all."""
         return self.part() if self._number else None

@@ -18,9 +18,9 @@ def job(attempt: int = 1, variable: str = "a.x") -> Job:
     return Job(variable=variable, attempt=attempt, session="s", call="a", function="f", output="x", prompt=[])
 
 
-def publication(rest: Part) -> Publication:
+def publication(streamed: int, rest: Part | None = None) -> Publication:
     done = GenerationDone(engine="e", variable="a.x", attempt=1, usage=Usage(tokens_in=1, tokens_out=2))
-    return Publication(job(), Value("ab", (1, 2), "toy", "a"), "stop", done, "now", rest)
+    return Publication(job(), Value("ab", (1, 2), "toy", "a"), "stop", done, "now", streamed, rest)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_an_engine_may_append_for_as_long_as_it_may_publish_so_that_no_str
 ) -> None:
     await redis.hset(KEYS.variable("a.x"), mapping={"state": state})
     taken = await tokens.append([(job(), Part(1, "a", (1,)))])
-    assert await Variables(redis, KEYS).publish([publication(Part(2, "b", (2,)))]) == taken == [state in ("pending", "generating")]
+    assert await Variables(redis, KEYS).publish([publication(1, Part(2, "b", (2,)))]) == taken == [state in ("pending", "generating")]
     assert [part.number for part in (await tokens.read(["a.x"]))[0]] == ([1, 2] if taken == [True] else [])
 
 
@@ -69,11 +69,13 @@ async def test_after_a_loss_of_power_an_attempt_neither_streams_nor_publishes_pa
     await tokens.append([(job(), Part(number, "a", (1,))) for number in (1, 2)])
     await redis.xdel(KEYS.tokens("a.x"), "2-0")
     assert await tokens.append([(job(), Part(3, "c", (3,)))]) == [False]
-    assert await Variables(redis, KEYS).publish([publication(Part(3, "c", (3,)))]) == [False]
+    for rest in (Part(3, "c", (3,)), None):
+        assert await Variables(redis, KEYS).publish([publication(2, rest)]) == [False]
     await redis.delete(KEYS.tokens("a.x"))
     assert await tokens.append([(job(), Part(3, "c", (3,)))]) == [False]
     assert await redis.exists(KEYS.tokens("a.x"), KEYS.events) == 0
     assert await tokens.append([(job(), Part(1, "a", (1,)))]) == [True], "one that begins anew may"
+    assert await Variables(redis, KEYS).publish([publication(1)]) == [True], "nothing is missing"
 
 
 async def test_a_reset_says_that_all_before_it_is_void(tokens: Tokens) -> None:

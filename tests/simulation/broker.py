@@ -29,7 +29,6 @@ class Broker(Store):
         tasks, events: the streams, as messages.
         jobs: by engine, the stream of its orders.
         ends: how often each variable was ended, in whatever way.
-        torn: variables of whose token streams parts were lost; the app compares what came with the value and says the rest.
     """
 
     def __init__(self, world: World) -> None:
@@ -39,7 +38,6 @@ class Broker(Store):
         self.events: list[Any] = []
         self.jobs: dict[str, list[tuple[ENTRY, Order]]] = {}
         self.ends: Counter[str] = Counter()
-        self.torn: set[str] = set()
         self.wake_core: Callable[[], None] = lambda: None
         self.wake_engine: dict[str, Callable[[], None]] = {}
         self._last: dict[str, ENTRY] = {}
@@ -134,7 +132,7 @@ class Broker(Store):
     # Engines' side --------------------------------------------------------------------------------
 
     def current(self, variable: str, attempt: int) -> bool:
-        """The fence of claim.lua and publish.lua."""
+        """As in fence.lua."""
         record = self.hashes.get(KEYS.variable(variable), {})
         return record.get("attempt") == str(attempt) and record.get("state") in ("pending", "generating")
 
@@ -147,22 +145,30 @@ class Broker(Store):
         record["state"] = "generating"
         return True
 
-    def append(self, job: Job, engine: str, kind: str) -> bool:
+    def streamed(self, variable: str) -> int:
+        """The number of the last part of a token stream; 0 if there is none."""
+        return len(self.streams.get(KEYS.tokens(variable), ()))
+
+    def follows(self, variable: str, number: int) -> bool:
+        """As in fence.lua."""
+        return self.streamed(variable) >= number - 1
+
+    def append(self, job: Job, engine: str, number: int, kind: str) -> bool:
         """append.lua; of a part only its kind and who wrote it."""
-        if not self.current(job.variable, job.attempt) or self.hashes[KEYS.variable(job.variable)]["state"] != "generating":
+        if not self.current(job.variable, job.attempt) or not self.follows(job.variable, number):
             return False
-        self.streams.setdefault(KEYS.tokens(job.variable), []).append({"kind": kind, "engine": engine})
-        self._unsynced.append(partial(self._undo_append, job.variable))
+        if number > self.streamed(job.variable):
+            stream = self.streams.setdefault(KEYS.tokens(job.variable), [])
+            stream.append({"number": str(number), "kind": kind, "engine": engine})
+            self._unsynced.append(stream.pop)
         return True
 
-    def _undo_append(self, variable: str) -> None:
-        self.streams[KEYS.tokens(variable)].pop()
-        self.torn.add(variable)
-
-    def publish(self, job: Job, value: str, engine: str) -> bool:
-        """publish.lua"""
-        if not self.current(job.variable, job.attempt):
+    def publish(self, job: Job, value: str, engine: str, number: int) -> bool:
+        """publish.lua; with the last part of the token stream."""
+        if not self.current(job.variable, job.attempt) or not self.follows(job.variable, number):
             return False
+        stream = self.streams.setdefault(KEYS.tokens(job.variable), [])
+        stream.append({"number": str(number), "kind": "more", "engine": engine})
         state = self.hashes[KEYS.variable(job.variable)]["state"]
         self.hashes[KEYS.variable(job.variable)] |= {"state": "ready", "value": value, "publisher": engine}
         self.ends[job.variable] += 1
@@ -176,6 +182,7 @@ class Broker(Store):
         del record["value"], record["publisher"]
         record["state"] = state
         self.ends[job.variable] -= 1
+        self.streams[KEYS.tokens(job.variable)].pop()
         self.streams[KEYS.news(job.session)].pop()
         self.events.pop()
 

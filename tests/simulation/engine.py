@@ -185,7 +185,8 @@ class Engine(Process):
 
     def _begin(self, job: Job) -> None:
         self._running[job.variable, job.attempt] = job
-        self._broker.append(job, self.id, "reset")
+        number = self._broker.streamed(job.variable) + 1
+        self._broker.append(job, self.id, number, "reset")
         self.world.say(self.id, "runs", job.variable, "attempt", job.attempt)
         nature, seconds = self._program.nature(job.call), 0.02 + self.world.chance.random() * 0.4
         if nature == "poison":
@@ -196,8 +197,8 @@ class Engine(Process):
             self._log.errors[job.variable] += 1
             self.later(seconds, self._fail, job, "engine")
         else:
-            self.later(seconds / 2, self._checkpoint, job)
-            self.later(seconds, self._finish, job, value_of(job.prompt, self._broker))
+            self.later(seconds / 2, self._checkpoint, job, number + 1)
+            self.later(seconds, self._finish, job, value_of(job.prompt, self._broker), number + 2)
 
     def _poisoned(self, job: Job) -> None:
         if (job.variable, job.attempt) in self._running:
@@ -205,11 +206,14 @@ class Engine(Process):
             self.world.say(job.call, "kills", self.id)
             self._killed()
 
-    def _checkpoint(self, job: Job) -> None:
-        """Write down what there is so far, and stop if that is refused."""
-        if (job.variable, job.attempt) in self._running and not self._broker.append(job, self.id, "more"):
-            self.world.say(self.id, "is told to stop", job.variable)
-            del self._running[job.variable, job.attempt]
+    def _checkpoint(self, job: Job, number: int) -> None:
+        """Write down what there is so far, and stop if that is refused; it may have ended when the answer comes."""
+        if (job.variable, job.attempt) in self._running and not self._broker.append(job, self.id, number, "more"):
+            self.later(self.world.chance.random() * 0.3, self._told_to_stop, job)
+
+    def _told_to_stop(self, job: Job) -> None:
+        if self._running.pop((job.variable, job.attempt), None) is not None:
+            self.world.say(self.id, "stops", job.variable)
             self._fill_up()
 
     def _fail(self, job: Job, code: str) -> None:
@@ -217,11 +221,11 @@ class Engine(Process):
             self._tell(GenerationFailed(engine=self.id, variable=job.variable, attempt=job.attempt, code=code, reason="No."))
             self._fill_up()
 
-    def _finish(self, job: Job, value: str) -> None:
+    def _finish(self, job: Job, value: str, number: int) -> None:
         if self._running.pop((job.variable, job.attempt), None) is None:
             return
-        accepted = self._broker.publish(job, value, self.id)
+        accepted = self._broker.publish(job, value, self.id, number)
         self.world.say(self.id, "publishes", job.variable, "attempt", job.attempt, "" if accepted else "(refused)")
         if self.world.happens(self._faults.said_twice):
-            self._broker.publish(job, value, self.id)  # the answer was lost, so it asks again
+            self._broker.publish(job, value, self.id, number)  # the answer was lost, so it asks again
         self._fill_up()

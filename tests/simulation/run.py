@@ -159,14 +159,16 @@ class Run:
             self._require(told[variable] == 1, "An app was told not once", (variable, told[variable]))
 
     def _judge_streams(self) -> None:
-        """What a reader sees after the last reset comes from the engine that set the variable, and from no other."""
+        """No number is missing, and what a reader sees after the last reset comes from the engine that set the variable, and no other."""
         for variable in self.program.makers:
             made = self.broker.hashes[KEYS.variable(variable)]
             parts = self.broker.streams.get(KEYS.tokens(variable), [])
             resets = [place for place, part in enumerate(parts) if part["kind"] == "reset"]
             writers = {part["engine"] for part in parts[resets[-1] :]} if resets else set()
-            right = made["state"] != "ready" or writers == {made["publisher"]} or variable in self.broker.torn
+            right = made["state"] != "ready" or writers == {made["publisher"]}
             self._require(right, "A token stream mixes attempts", (variable, parts, made))
+            numbers = [int(part["number"]) for part in parts]
+            self._require(numbers == list(range(1, len(parts) + 1)), "A token stream has a gap", (variable, parts, made))
 
     def _tidy_up(self) -> None:
         """When results have expired and engines have left, nothing is left; even if nobody led when that happened."""

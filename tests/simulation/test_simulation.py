@@ -17,7 +17,7 @@ from tests.simulation.world import World
 
 SEEDS = 2_000
 PORTION = 50
-ENOUGH = 60  # seeds in which a broken store must be found out
+ENOUGH = 400  # seeds in which a broken store must be found out
 
 
 def broken(first: int) -> list[tuple[int, str]]:
@@ -48,6 +48,13 @@ class WithoutFence(Broker):
         return True
 
 
+class PastGaps(Broker):
+    """Takes parts and values although parts before them are lost."""
+
+    def follows(self, variable: str, number: int) -> bool:
+        return True
+
+
 class WithoutEpochs(Broker):
     """Takes commits of leaders that were superseded."""
 
@@ -70,7 +77,7 @@ class WithoutHoldings(Broker):
         super().tell(event.model_copy(update={"holds": None}) if isinstance(event, EngineBeat) else event)
 
 
-@pytest.mark.parametrize("make_broker", [WithoutFence, WithoutEpochs, Forgetful, WithoutHoldings])
+@pytest.mark.parametrize("make_broker", [WithoutFence, PastGaps, WithoutEpochs, Forgetful, WithoutHoldings])
 def test_a_broken_store_is_found_out(make_broker: type[Broker]) -> None:
     assert any(broken_promise(seed, make_broker) for seed in range(ENOUGH)), f"{make_broker.__name__} got through {ENOUGH} seeds"
 

@@ -1,21 +1,13 @@
 -- Checkpoint generations: append what they produced since the last time to their token streams, fenced by the attempt.
 -- KEYS[1] events, for the slot   ARGV[2...] packed tokens of each
 -- ARGV[1] JSON: [[variable key, attempt, tokens key, sequence, kind, text, by], ...]
--- An engine that was given up may write on while its generation waits for another one ('pending'), as it may publish: a value must
--- come after all parts of its stream. It is fenced off when the next attempt is placed, before that one reads the stream.
 -- The sequence number is the entry's id, so what comes twice is refused by Redis itself and counts as written.
--- Answers 1 for each that was written, 0 for each whose attempt must stop: it was given elsewhere, cancelled, or has ended, or Redis
--- lost power and with it what comes before.
-local function follows(stream, id)
-  local number = tonumber(string.match(id, '^%d+'))
-  if number == 1 then return true end
-  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-  return last and tonumber(string.match(last[1], '^%d+')) >= number - 1
-end
+-- Answers 1 for each that was written, 0 for each whose attempt must stop: it was given elsewhere, cancelled, or has ended, or parts
+-- before this one are lost.
+-- include fence.lua
 local answers = {}
 for i, part in ipairs(cjson.decode(ARGV[1])) do
-  local now = redis.call('HMGET', part[1], 'attempt', 'state')
-  if now[1] == part[2] and (now[2] == 'pending' or now[2] == 'generating') and follows(part[3], part[4]) then
+  if current(part[1], part[2]) and follows(part[3], part[4]) then
     local fields = {'kind', part[5], 'text', part[6], 'tokens', ARGV[1 + i]}
     if part[7] ~= '' then fields[7], fields[8] = 'by', part[7] end
     local answer = redis.pcall('XADD', part[3], part[4], unpack(fields))
