@@ -43,6 +43,7 @@ class Settings(BaseSettings):
         checkpoint_seconds: how often what runs is written down, to be streamed and to be gone on from if its engine dies.
         result_seconds: how long results live after their session was closed and all ended.
         idle_seconds: an open session of which nothing was heard for so long is closed.
+        unserved_seconds: after which a call fails that names a model which no engine serves.
         max_active: calls under way in the cell, beyond which apps are refused.
         max_tenant_active: calls under way of one tenant.
         max_session_calls: calls of one session.
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=0.08, gt=0)
     result_seconds: int = Field(default=3600, ge=1)
     idle_seconds: float = Field(default=24 * 3600.0, gt=0)
+    unserved_seconds: float = Field(default=600.0, gt=0)
     max_active: int = Field(default=100_000, ge=1)
     max_tenant_active: int = Field(default=50_000, ge=1)
     max_session_calls: int = Field(default=50_000, ge=1)

@@ -93,6 +93,12 @@ class ContextTooLong(EngineError):
     code = "context_too_long"
 
 
+class NoEngine(EngineError):
+    """For a long time no engine has served the model that the call names."""
+
+    code = "no_engine"
+
+
 class BadSampling(EngineError):
     """The engine does not accept the sampling parameters of the call."""
 

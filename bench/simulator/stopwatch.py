@@ -36,9 +36,9 @@ class Stopwatch:
         self._policy.added(generations, now)
         self.seconds += thread_time() - began - CLOCK
 
-    def changed(self, generations: Iterable[Generation]) -> None:
+    def changed(self, generations: Iterable[Generation], now: float) -> None:
         began = thread_time()
-        self._policy.changed(generations)
+        self._policy.changed(generations, now)
         self.seconds += thread_time() - began - CLOCK
 
     def ready(self, generation: Generation, now: float) -> None:

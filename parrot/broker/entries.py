@@ -63,7 +63,8 @@ class DecisionEntry:
 
     Attributes:
         group: the call whose inputs the call's task group makes.
-        slack: seconds to spare at that moment; negative if it was late already.
+        slack: seconds to spare when this was decided last; negative if it was late already.
+        way: seconds that the longest way to the end of its program was expected to take from its start.
         prefix_expected: tokens of the prompt that the engine was thought to hold.
         prefix_found: tokens that it held; known when the call has ended.
         runner_up: the engine that came second.
@@ -73,6 +74,7 @@ class DecisionEntry:
     objective: str = ""
     group: str = ""
     slack: float | None = None
+    way: float | None = None
     prefix_expected: int | None = None
     prefix_found: int | None = None
     engine: str = ""
@@ -233,6 +235,7 @@ def _decision(row: Fields) -> DecisionEntry:
         objective=row.get("objective", ""),
         group=row.get("group", ""),
         slack=_number(row.get("slack")),
+        way=_number(row.get("way")),
         prefix_expected=_count(row.get("prefix_expected")),
         prefix_found=_count(row.get("prefix_found")),
         engine=row.get("engine", ""),

@@ -317,6 +317,10 @@ def _timers(machine: Machine) -> Iterator[str]:
     for call in graph.calls.values():
         if call.deadline is not None or graph.sessions[call.session].deadline is not None:
             due.add(("deadline", call.id))
+    missed = {waiting.call.model for waiting in machine.fleet.waiting() if not machine.fleet.serves(waiting.call.model)}
+    due |= {("unserved", model) for model in missed if model is not None}
+    # One whose waiters have gone meanwhile may stay until it is due: it does nothing then.
+    due |= {timer for timer in set_ if timer[0] == "unserved" and not machine.fleet.serves(timer[1])}
     for kind, whom in sorted(due - set_):
         yield f"No timer {kind} is set for {whom}."
     for kind, whom in sorted(set_ - due):

@@ -25,6 +25,7 @@ def engine_up(cell: Cell, event: EngineUp) -> None:
         _false_alarm(cell, event.previous)
     engine = Engine(event, heard=cell.now)
     cell.fleet.add(engine)
+    cell.timers.drop(("unserved", event.model))
     cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
     cell.batch.write(
         ("SADD", cell.keys.engines, event.engine),
@@ -113,7 +114,18 @@ def _lose(cell: Cell, engine: Engine) -> list[Generation]:
     cell.timers.drop(("lease", engine.id))
     cell.batch.abandoned.append(engine.id)
     cell.batch.write(("SREM", cell.keys.engines, engine.id), ("DEL", cell.keys.engine(engine.id)))
-    return cell.fleet.lose(engine, cell.now)
+    held = cell.fleet.lose(engine, cell.now)
+    miss(cell, engine.about.model)
+    return held
+
+
+def miss(cell: Cell, model: str | None) -> None:
+    """If no engine serves a model, what names it is not to wait for ever. What names none can go to whatever comes."""
+    timer = ("unserved", model or "")
+    if model is None or cell.fleet.serves(model):
+        return
+    if timer not in cell.timers:
+        cell.timers.set(timer, cell.now + cell.limits.unserved)
 
 
 def _false_alarm(cell: Cell, engine: str) -> None:

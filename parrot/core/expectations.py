@@ -54,7 +54,9 @@ class Expectations:
         program.begin(generation)
 
     def seconds(self, generation: Generation) -> float:
-        """How long a generation will take by itself, on an engine like those that are there."""
+        """How long a generation will take by itself, on an engine like those that are there, as far as is known now."""
+        if generation.missing:  # what can run was looked at when it could, and an engine may have been charged for that
+            generation.tokens_out = self._lengths.expect(generation)
         speed = self._speed(generation)
         return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(context_of(generation))
 

@@ -28,6 +28,10 @@ class Fleet:
         self.engines[engine.id] = engine
         self.policy.came(engine)
 
+    def serves(self, model: str | None) -> bool:
+        """Whether an engine is there with a model; any will do if none is named."""
+        return any(model in (None, engine.about.model) for engine in self.engines.values())
+
     def push(self, generation: Generation, now: float) -> None:
         """A generation can run. One that comes back keeps its place before those that became ready after it."""
         if generation.order == 0:

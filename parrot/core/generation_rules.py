@@ -7,11 +7,12 @@ from functools import cache
 from parrot.core import records
 from parrot.core.cell import Cell
 from parrot.core.ending import cancel, fail, finished
-from parrot.core.engine_rules import hear
+from parrot.core.engine_rules import hear, miss
 from parrot.core.graph import Generation
 from parrot.core.objectives import refresh
 from parrot.core.policy import Decision
-from parrot.errors import ContextTooLong, EngineError, from_wire
+from parrot.core.urgency import slack
+from parrot.errors import ContextTooLong, EngineError, NoEngine, from_wire
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked, Usage
 from parrot.wire.to_engine import Cancel, Job, Reorder
@@ -94,6 +95,23 @@ def generation_revoked(cell: Cell, event: GenerationRevoked) -> None:
         cancel(cell, variable, "It was revoked through Celery.")
 
 
+def unserved_over(cell: Cell, model: str) -> None:
+    """A model was missed for a long time: if it still is, what waits for it fails. When an engine comes and goes the time begins anew."""
+    if cell.fleet.serves(model):
+        return
+    seconds = f"{cell.limits.unserved:,.0f} s"
+    error = NoEngine(f"No engine has served the model {model} for {seconds}; {_served(cell)}. Start a worker with it, or name another one.")
+    for generation in [waiting for waiting in cell.fleet.waiting() if waiting.call.model == model]:
+        if not generation.ended:  # with another one that failed
+            fail(cell, generation, error)
+
+
+def _served(cell: Cell) -> str:
+    """The models that engines serve, in words."""
+    models = sorted({engine.about.model for engine in cell.fleet.engines.values()})
+    return f"here is only {', '.join(models)}" if models else "there is no engine at all"
+
+
 def _learn(generation: Generation, usage: Usage) -> None:
     generation.made.tokens = usage.tokens_out
     generation.call.cached += usage.tokens_cached
@@ -106,11 +124,13 @@ def _refresh_objectives(cell: Cell) -> None:
         return
     policy, changed = cell.fleet.policy, refresh(cell.graph, cell.stirred)
     cell.stirred.clear()
-    policy.changed(changed)
+    policy.changed(changed, cell.now)
+    new = set(cell.queued)
     for generation in changed:
+        if generation.missing == 0 and generation not in new:  # else it is written when it is placed, or waits for that
+            cell.batch.write(put(cell.keys.call(generation.call.id), records.pursued(generation, slack(generation, cell.now))))
         if not generation.engine:
-            continue  # it is told when it is placed
-        cell.batch.write(put(cell.keys.call(generation.call.id), records.pursued(generation)))
+            continue  # engines are told when it is placed
         if (priority := policy.priority(generation)) != generation.priority:
             generation.priority = priority
             order = Reorder(variable=generation.variable, attempt=generation.attempt, priority=generation.priority)
@@ -159,7 +179,8 @@ def _send(cell: Cell, decision: Decision) -> None:
     if generation.again:
         decision = decision._replace(why=_with_history(generation, decision.why))
     generation.priority = cell.fleet.policy.priority(generation)
-    generation.call.expected += decision.prefix
+    generation.call.expected += decision.prefix - generation.expected  # what an earlier attempt would have found does not count
+    generation.expected = decision.prefix
     generation.job = cell.batch.order(decision.engine.id, job_of(generation, cell.graph.owner(generation)))
     cell.batch.write(
         move(keys.variable(generation.variable), records.placed(generation, decision.why, cell.at)),
@@ -168,15 +189,31 @@ def _send(cell: Cell, decision: Decision) -> None:
 
 
 def _note_queued(cell: Cell) -> None:
+    reasons: dict[str | None, str] = {}  # by model
     for generation in cell.queued:
         if generation.engine or generation.ended:
             continue
-        why = _with_history(generation, f"waits for an engine with room that serves {generation.call.model or 'any model'}")
+        model = generation.call.model
+        if model not in reasons:
+            reasons[model] = _what_it_waits_for(cell, model)
+            miss(cell, model)
+        why = _with_history(generation, reasons[model])
         cell.batch.write(
-            put(cell.keys.call(generation.call.id), records.waits(generation, why)),
+            put(cell.keys.call(generation.call.id), records.waits(generation, why, slack(generation, cell.now))),
             move(cell.keys.variable(generation.variable), records.queued(generation, why)),
         )
     cell.queued.clear()
+
+
+def _what_it_waits_for(cell: Cell, model: str | None) -> str:
+    """Why what asks for a model, or for any, was not placed at once."""
+    engines = cell.fleet.engines.values()
+    serving = [engine for engine in engines if model in (None, engine.about.model)]
+    if not serving:
+        return f"waits for an engine that serves {model or 'any model'}; {_served(cell)}"
+    if any(engine.free and len(engine.holds) < engine.about.capacity.running for engine in serving):
+        return "waits though an engine has a free place: others come first, or another engine that holds its prompt is worth the wait"
+    return f"waits for an engine with room that serves {model or 'any model'}"
 
 
 def _with_history(generation: Generation, why: str) -> str:

@@ -78,6 +78,7 @@ class Generation:
         beginnings: of its prompt, as other prompts may have them too; once it can run.
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
         tail: seconds from its start to the end of the longest way that begins with it, as last reckoned.
+        expected: tokens of its prompt that the engine to which it was given last was expected to hold.
         service: seconds of engine time that it is expected to need, its share of a batch.
         context: tokens that an engine must take at least, since one that takes less has refused it.
         priority: with which an engine was given it.
@@ -104,6 +105,7 @@ class Generation:
     tokens_in: int = 0
     tokens_out: float = 0.0
     tail: float = 0.0
+    expected: int = 0
     service: float = 0.0
     context: int = 0
     priority: int = 0

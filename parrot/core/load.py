@@ -157,6 +157,16 @@ class Load:
         self._hasten(now + self.speed.prefill(self._unseen_tokens))
         return charge
 
+    def renamed(self, generation: Generation) -> None:
+        """What a generation that it holds is optimised for has changed."""
+        charge = self._charges[generation]
+        sensitive, weight = generation.objective.sensitive, weight_of(generation)
+        self.sensitive += sensitive - charge.sensitive
+        self.sensitive_context += charge.context * (sensitive - charge.sensitive)
+        self.weight += weight - charge.weight
+        self._ends += (weight - charge.weight) * (charge.ends - self._origin)
+        self._charges[generation] = charge._replace(sensitive=sensitive, weight=weight)
+
     def remaining(self, now: float) -> float:
         """Seconds until what it holds is done, on average over the programs; what is late takes as long again as it is late."""
         return abs(self._origin + self._ends / self.weight - now) if self._charges else 0.0

@@ -126,6 +126,7 @@ def limits_of(settings: Settings) -> Limits:
         lease=settings.lease_seconds,
         results=settings.result_seconds,
         idle=settings.idle_seconds,
+        unserved=settings.unserved_seconds,
         active=settings.max_active,
         tenant_active=settings.max_tenant_active,
         session_calls=settings.max_session_calls,

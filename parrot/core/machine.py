@@ -15,7 +15,7 @@ from parrot.core.call_rules import deadline_over, submit_call
 from parrot.core.cell import Cell
 from parrot.core.engine_rules import engine_beat, engine_down, engine_holds, engine_up, lease_over, spare
 from parrot.core.fleet import Fleet
-from parrot.core.generation_rules import assign, generation_done, generation_failed, generation_returned, generation_revoked
+from parrot.core.generation_rules import assign, generation_done, generation_failed, generation_returned, generation_revoked, unserved_over
 from parrot.core.graph import Graph
 from parrot.core.limits import Limits
 from parrot.core.passing_on import pass_on
@@ -71,6 +71,7 @@ ALARMS: dict[str, Callable[[Cell, str], None]] = {
     "results": results_over,
     "idle": idle_over,
     "deadline": deadline_over,
+    "unserved": unserved_over,
 }
 
 

@@ -36,8 +36,8 @@ class Kind(StrEnum):
     LATENCY = "latency"
     TTFT = "ttft"
     TPOT = "tpot"
-    DEADLINE = "deadline"
     GROUP = "group"
+    DEADLINE = "deadline"
     THROUGHPUT = "throughput"
 
 
@@ -155,6 +155,15 @@ def producers(graph: Graph, generation: Generation) -> Iterable[Generation]:
 
 
 def gathers(generation: Generation, inputs: Iterable[Variable]) -> bool:
-    """Whether a generation waits for several calls at once; earlier outputs of its own call are made one after the other."""
-    makers = {needed.maker for needed in inputs if needed.maker}
-    return len(makers - {generation.call.id}) > 1
+    """Whether a generation waits for several calls at once.
+
+    Not counted are calls that have ended, earlier outputs of its own call, and what the last one of its inputs waits for: those come one
+    after the other.
+    """
+    producers = [needed.producer for needed in inputs if needed.producer is not None and needed.producer.call is not generation.call]
+    depth = max((producer.made.depth for producer in producers), default=0)
+    last = [producer for producer in producers if producer.made.depth == depth]
+    if any(producer.call is not last[0].call for producer in last):
+        return True
+    before = {name for producer in last for name in producer.lowered.inputs}
+    return any(producer.call is not last[0].call and producer.variable not in before for producer in producers)

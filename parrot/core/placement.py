@@ -27,6 +27,7 @@ ANEW = 4.0  # what a second counts in which a prompt is computed anew: what come
 SOON = 0.01  # seconds at least until an engine without room has some
 FULL = 0.95  # of the KV cache that may be given away: what is expected is not exact
 PATIENCE = 60.0  # seconds after which the comfort of others does not count any more
+NOTABLE = 0.01  # seconds of difference that are worth a word
 CAP = 3.0  # how much slower a step may become for sensitive work by neighbours that are not
 RESERVE = 8  # one in so many places is kept for sensitive work, where there is such
 
@@ -169,8 +170,10 @@ def explain(generation: Generation, best: Cost, second: Cost | None) -> str:
         words.append(f"running {len(engine.holds)} of {engine.about.capacity.running}")
     said = ", ".join(words)
     if second is None:
-        return f"{said}; no other engine has room for it"
+        return f"{said}; no other engine came into question"
     other = f"next best {second.load.engine.about.name}: {second.own:.2f} s, holds {second.held:,}, runs {len(second.load.engine.holds)}"
-    if second.own < best.own:
-        other += ", but there it would cost more in all: others delayed, prompts computed anew"
+    if second.own < best.own - NOTABLE:
+        delays = ", others delayed" if second.load.weight else ""
+        anew = ", more of its prompt computed" if second.held < best.held else ""
+        other += f", but there it would cost more in all{delays}{anew}"
     return f"{said}; {other}"

@@ -65,7 +65,7 @@ class Policy(Protocol):
         """They are new in the graph, those of one call; they may still wait for inputs."""
         ...
 
-    def changed(self, generations: Iterable[Generation]) -> None:
+    def changed(self, generations: Iterable[Generation], now: float) -> None:
         """Their objectives are others now."""
         ...
 

@@ -80,6 +80,8 @@ class PrefixIndex:
         bit, coming = self.bits[engine], self._coming[engine]
         for name in beginnings.names:
             node = self._node(name)
+            del self._nodes[name]
+            self._nodes[name] = node  # behind the others: it is forgotten last
             node.coming |= bit
             node.users += 1
             coming[name] = coming.get(name, 0) + 1
@@ -235,7 +237,7 @@ class PrefixIndex:
         return node
 
     def _make_room(self) -> None:
-        """Forget the oldest of what is held somewhere and needed by nothing that waits, until a tenth is free."""
+        """Forget what was used longest ago of what is held somewhere and needed by nothing that waits, until a tenth is free."""
         tenth = max(1, self._most // 10)
         idle = [name for name, node in self._nodes.items() if not node.needed and not node.coming]
         for name in idle[: len(self._nodes) - self._most + tenth]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from parrot.core.graph import Generation
 
-GROWTH = 0.1  # of a program, after which its ways are reckoned again
+GROWTH = 0.1  # of a program that has come or ended, after which its ways are reckoned again
 
 
 class Program:
@@ -26,7 +26,7 @@ class Program:
         way: seconds of the longest way that begins with a generation which can run; the program cannot end earlier.
     """
 
-    __slots__ = ("_grown", "_into", "active", "arrived", "attained", "members", "rest", "tenant", "way")
+    __slots__ = ("_into", "_moved", "active", "arrived", "attained", "members", "rest", "tenant", "way")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
@@ -36,7 +36,7 @@ class Program:
         self.rest = 0.0
         self.way = 0.0
         self.active = 0
-        self._grown = 0
+        self._moved = 0
         self._into: Program | None = None
 
     def whole(self) -> Program:
@@ -62,7 +62,7 @@ class Program:
         large.rest += small.rest
         large.way = max(large.way, small.way)
         large.active += small.active
-        large._grown += small._grown
+        large._moved += small._moved
         small._into, small.members = large, {}
         return large
 
@@ -72,7 +72,7 @@ class Program:
             self.arrived = now
         for generation in generations:
             self.members[generation] = False
-            self._grown += 1
+            self._moved += 1
 
     def begin(self, generation: Generation) -> None:
         """A member can run; its tail is reckoned."""
@@ -84,6 +84,7 @@ class Program:
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
         begun = self.members.pop(generation, None)
+        self._moved += 1
         self.rest = max(0.0, self.rest - generation.service) if self.members else 0.0
         if begun:
             self.active -= 1
@@ -96,7 +97,7 @@ class Program:
         generation.service = seconds
 
     def reckon(self, seconds: Callable[[Generation], float]) -> None:
-        """Find the `tail` of every member and the `way`, unless hardly anything was added since the last time.
+        """Find the `tail` of every member and the `way`, unless hardly anything has come or ended since the last time.
 
         Ways are not reckoned anew with each call, or a program that is submitted call by call would cost the square of its length;
         they are at most a tenth of the program old.
@@ -104,9 +105,9 @@ class Program:
         Args:
             seconds: how long a generation will take by itself.
         """
-        if self._grown < max(1.0, GROWTH * len(self.members)):
+        if self._moved < max(1.0, GROWTH * len(self.members)):
             return
-        self._grown, self.way = 0, 0.0
+        self._moved, self.way = 0, 0.0
         for generation in sorted(self.members, key=_depth, reverse=True):
             below = max((consumer.tail for consumer in generation.made.consumers if not consumer.ended), default=0.0)
             generation.tail = seconds(generation) + below

@@ -88,14 +88,15 @@ def asked(variable: Variable) -> Fields:
     return {"criterion": variable.criterion or "", "due": "" if variable.due is None else clock(variable.due)}
 
 
-def pursued(generation: Generation) -> Fields:
-    """What a call is optimised for."""
-    return {"objective": generation.objective.kind, "group": generation.objective.group}
+def pursued(generation: Generation, slack: float | None) -> Fields:
+    """What a call is optimised for, and how many seconds it could lose before something is late."""
+    objective = generation.objective
+    return {"objective": objective.kind, "group": objective.group, "slack": "" if slack is None else f"{slack:.3f}"}
 
 
-def waits(generation: Generation, why: str) -> Fields:
+def waits(generation: Generation, why: str, slack: float | None) -> Fields:
     """A call that waits for an engine."""
-    return {"state": CallState.QUEUED, "why": why} | pursued(generation)
+    return {"state": CallState.QUEUED, "why": why} | pursued(generation, slack)
 
 
 def explained(decision: Decision) -> Fields:
@@ -106,8 +107,8 @@ def explained(decision: Decision) -> Fields:
         "why": decision.why,
         "prefix_expected": str(decision.generation.call.expected),
         "runner_up": decision.runner_up,
-        "slack": "" if decision.slack is None else f"{decision.slack:.3f}",
-    } | pursued(decision.generation)
+        "way": f"{decision.generation.tail:.3f}",
+    } | pursued(decision.generation, decision.slack)
 
 
 def placed(generation: Generation, why: str, at: str) -> Fields:

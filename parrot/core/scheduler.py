@@ -64,12 +64,15 @@ class Scheduler:
             self._expectations.added(generation)
             self._judge(generation)
 
-    def changed(self, generations: Iterable[Generation]) -> None:
+    def changed(self, generations: Iterable[Generation], now: float) -> None:
         for generation in generations:
             self._judge(generation)
             if generation in self._backlog:
                 self._backlog.push(generation)
-            # What an engine holds counts there as it was when it was given, until it leaves: a batch does not change by being renamed.
+            elif (load := self._candidates.loads.get(generation.engine)) is not None:  # asked for only after it was given to an engine
+                load.renamed(generation)
+                if generation.objective.sensitive:
+                    self._sensitive = now
 
     def ready(self, generation: Generation, now: float) -> None:
         self._expectations.ready(generation)

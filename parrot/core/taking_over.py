@@ -53,7 +53,7 @@ def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered]) -> 
 def settle_objectives(cell: Cell) -> None:
     """Once all calls are known, and before any generation is resumed: what each is for."""
     policy = cell.fleet.policy
-    policy.changed(refresh(cell.graph, cell.stirred))
+    policy.changed(refresh(cell.graph, cell.stirred), cell.now)
     for generation in cell.stirred:
         generation.priority = policy.priority(generation)
     cell.stirred.clear()

@@ -26,6 +26,10 @@ class Timers:
         """Forget a timer, if it is set."""
         self._due.pop(timer, None)
 
+    def __contains__(self, timer: Timer) -> bool:
+        """Whether a timer is set."""
+        return timer in self._due
+
     def __iter__(self) -> Iterator[Timer]:
         """All timers that are set."""
         return iter(self._due)

@@ -13,7 +13,7 @@ from parrot.core.placement import PATIENCE
 from parrot.core.rules import Rules
 
 LONG_BEFORE = PATIENCE / 2  # seconds that what is due much later lets others go first: how long its way will be is not sure
-WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each second that its way is longer
+WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
 
 
 def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
@@ -29,12 +29,13 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         return (generation.order,)
     moment = program.arrived
     if rules.ways:
-        moment += WAY * (program.way + program.rest / max(1, engines))
+        longer = WAY * (program.way + program.rest / max(1, engines))
+        moment += PATIENCE * longer / (PATIENCE + longer)  # however long it is: before what comes at the same time and nobody waits for
     if rules.objectives:
         if not objective.urgent:
             moment = program.arrived + PATIENCE + (program.attained if rules.ways else 0.0)
         elif objective.kind is Kind.DEADLINE:
-            moment = program.arrived + LONG_BEFORE
+            moment = max(moment, program.arrived + LONG_BEFORE)
         if objective.due is not None:
             moment = min(moment, objective.due - generation.tail)
     return (moment, -generation.tail, generation.order)

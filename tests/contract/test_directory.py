@@ -135,6 +135,7 @@ async def test_a_call_shows_what_was_decided_for_it_with_the_variables_around_it
         "objective": "group",
         "group": "c9",
         "slack": "-0.250",
+        "way": "3.500",
         "prefix_expected": "64",
         "engine": "e-1",
         "runner_up": "e-2",
@@ -146,7 +147,7 @@ async def test_a_call_shows_what_was_decided_for_it_with_the_variables_around_it
     record = await directory.call("c3")
     assert record.call.session == "alpha-1"
     assert record.call.needs == {"first": ["who"], "then": ["who", "first", "text"]}
-    assert record.call.decision == DecisionEntry("group", "c9", -0.25, 64, None, "e-1", "e-2", "least")
+    assert record.call.decision == DecisionEntry("group", "c9", -0.25, 3.5, 64, None, "e-1", "e-2", "least")
     assert list(record.variables) == ["v1", "c3.first"]  # c3.then is not there
     first = record.variables["c3.first"]
     assert (first.ready, first.placed, first.first_token) == ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:01.000Z", 0.125)

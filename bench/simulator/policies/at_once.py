@@ -24,7 +24,7 @@ class AtOnce(ABC):
     def added(self, generations: Collection[Generation], now: float) -> None:
         return  # routers see no graph
 
-    def changed(self, generations: Iterable[Generation]) -> None:
+    def changed(self, generations: Iterable[Generation], now: float) -> None:
         return  # routers know no objectives
 
     def ready(self, generation: Generation, now: float) -> None:

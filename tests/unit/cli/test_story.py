@@ -11,7 +11,7 @@ from parrot.cli.timeline import timelines
 
 from .records import NOW, at, call, ready, record, variable
 
-DECISION = DecisionEntry("group", "b", 1.24, 1024, 960, "e-1", "e-2", "holds most of its prompt, and is free [now]")
+DECISION = DecisionEntry("group", "b", 1.24, 3.5, 1024, 960, "e-1", "e-2", "holds most of its prompt, and is free [now]")
 
 
 def story(of: CallRecord, width: int = 160) -> list[str]:
@@ -20,11 +20,12 @@ def story(of: CallRecord, width: int = 160) -> list[str]:
 
 def test_what_was_decided_is_told_with_its_reason():
     told = story(record(call(decision=DECISION), ready(why=DECISION.why)))
-    assert told[:7] == [
+    assert told[:8] == [
         "retell done · a · session s-1 · 2026-01-01 (UTC)",
         "  objective group: all of its group as early as possible, since the last one counts",
         "  group     its group makes the inputs of b",
-        "  slack     1.24 s to spare when it was placed",
+        "  way       3.50 s from its start to the end of its program, by the longest way",
+        "  slack     1.24 s to spare when that was decided",
         "  prefix    1,024 tokens of its prompt expected in the cache there, 960 found",
         "  engine    e-1; the next best was e-2",
         "  why       holds most of its prompt, and is free [now]",
@@ -58,7 +59,7 @@ def test_a_call_of_which_nothing_but_its_state_is_known_is_told_all_the_same():
 
 def test_slack_that_was_gone_is_told_as_lateness():
     late = DecisionEntry("deadline", slack=-0.5)
-    assert "  slack     500 ms late when it was placed" in story(record(call(decision=late), ready()))
+    assert "  slack     500 ms late when that was decided" in story(record(call(decision=late), ready()))
 
 
 def test_a_prefix_that_was_only_expected_or_only_found_is_told_so():

@@ -149,6 +149,11 @@ MACHINE_BREAKS: list[tuple[str, Callable[[Cell], object]]] = [
     ("The session s counts 0 active calls", lambda cell: setattr(cell.machine.graph.sessions["s"], "active", 0)),
     ("Calls of tenants are counted", lambda cell: cell.machine.graph.tenants.clear()),
     ("No timer lease is set for e1", lambda cell: cell.machine.timers.drop(("lease", "e1"))),
+    (
+        "No timer unserved is set for gpt-9",
+        lambda cell: (cell.tell(call("a", "{{x}}", model="gpt-9")), cell.machine.timers.drop(("unserved", "gpt-9"))),
+    ),
+    ("A timer unserved is set for m", lambda cell: cell.machine.timers.set(("unserved", "m"), 0)),
     ("A timer results is set for s", lambda cell: cell.machine.timers.set(("results", "s"), 0)),
 ]
 

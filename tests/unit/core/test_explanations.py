@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parrot.criteria import Criterion
-from parrot.wire.to_core import EngineDown
+from parrot.wire.to_core import EngineDown, GenerationReturned, Usage
 from tests.unit.core.cell import call
 from tests.unit.core.stage import SHARED, Stage, ask, short, up, want, words
 
@@ -55,7 +55,7 @@ def test_what_only_one_engine_can_take_has_no_runner_up() -> None:
     stage = Stage(up("e1"), up("n1", model="n"))
     stage.tell(ask("a", model="n"))
     assert stage.call("a")["runner_up"] == ""
-    assert stage.call("a")["why"].endswith("no other engine has room for it")
+    assert stage.call("a")["why"].endswith("no other engine came into question")
 
 
 def test_a_call_that_comes_back_is_explained_anew() -> None:
@@ -65,3 +65,100 @@ def test_a_call_that_comes_back_is_explained_anew() -> None:
     stage.tell(EngineDown(engine=first))
     assert stage.call("a")["engine"] == stage.where["a"] != first
     assert stage.call("a")["runner_up"] == ""
+
+
+def test_a_call_tells_the_longest_way_from_its_start_to_the_end_of_its_program() -> None:
+    stage = Stage(up("e1"))
+    stage.tell(ask("a"), ask("b", "{{i}} ", i="a.x"), ask("c", "{{i}} ", i="b.x"))
+    ways = [float(stage.call("a")["way"])]
+    for name, following in (("a", "b"), ("b", "c")):
+        stage.finish(name)
+        ways.append(float(stage.call(following)["way"]))
+    assert ways == sorted(ways, reverse=True)
+    assert ways[-1] > 0
+
+
+def test_slack_reckons_with_what_steps_before_it_have_taken() -> None:
+    """A hundred seconds were enough for ten steps, but not at the pace that they show."""
+    stage = Stage(up("e1"))
+    stage.tell(ask("c0", most=1_000), *(ask(f"c{step}", "{{p}} ", most=1_000, p=f"c{step - 1}.x") for step in range(1, 10)))
+    stage.tell(want("c9", Criterion.DEADLINE, stage.now + 100))
+    assert float(stage.call("c0")["slack"]) > 0
+    for step in range(2):
+        stage.now += 40
+        engine, job = stage.job(f"c{step}")
+        usage = Usage(tokens_in=10, tokens_out=1_000, first_token_seconds=0.02, seconds=40.0)
+        stage.tell(stage.publish(job, engine).model_copy(update={"usage": usage}))
+    assert float(stage.call("c2")["slack"]) < -100
+
+
+def test_when_the_longest_branch_has_ended_what_is_left_has_no_slack() -> None:
+    stage = Stage(up("e1"))
+    branches = {"l": 6, "a": 4, "b": 4}
+    for branch, length in branches.items():
+        most = 256 if branch == "l" else 4
+        stage.tell(ask(f"{branch}0", most=most))
+        stage.tell(*(ask(f"{branch}{step}", "{{p}} ", most=most, p=f"{branch}{step - 1}.x") for step in range(1, length)))
+    stage.tell(ask("end", "{{a}} {{b}} {{l}}", most=4, a="a3.x", b="b3.x", l="l5.x"), want("end"))
+    for step in range(6):
+        stage.finish(f"l{step}")
+    stage.finish("a0")
+    assert float(stage.call("a1")["slack"]) < 1.0
+
+
+def test_what_is_expected_of_a_call_that_comes_back_is_what_it_finds_at_its_last_place() -> None:
+    stage = Stage(up("e1"), up("e2"))
+    stage.tell(ask("first", SHARED))
+    stage.finish("first")
+    stage.report(stage.where["first"], "first")
+    stage.tell(ask("second", SHARED))
+    engine, job = stage.job("second")
+    stage.tell(GenerationReturned(engine=engine, variable=job.variable, attempt=job.attempt))
+    assert stage.call("second")["prefix_expected"] == "2000"
+
+
+def test_a_call_that_waits_says_what_it_is_optimised_for_now() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"), ask("a"))
+    assert (stage.call("a")["state"], stage.call("a")["objective"]) == ("queued", "throughput")
+    stage.tell(want("a"))
+    assert (stage.call("a")["state"], stage.call("a")["objective"]) == ("queued", "latency")
+
+
+def test_a_deadline_that_is_set_after_placing_gives_slack() -> None:
+    stage = Stage(up("e1"))
+    stage.tell(ask("a"))
+    stage.tell(want("a", Criterion.DEADLINE, stage.now + 10))
+    assert stage.call("a")["objective"] == "deadline"
+    assert 0 < float(stage.call("a")["slack"]) < 10
+
+
+def test_a_call_whose_model_no_engine_serves_says_which_are_served() -> None:
+    stage = Stage(up("e1"), up("n1", model="n"))
+    stage.tell(ask("a", model="gpt-9"))
+    assert stage.call("a")["why"] == "waits for an engine that serves gpt-9; here is only m, n"
+
+
+def test_where_there_is_no_engine_a_call_says_so() -> None:
+    stage = Stage()
+    stage.tell(ask("a"))
+    assert stage.call("a")["why"] == "waits for an engine that serves any model; there is no engine at all"
+
+
+def test_what_waits_for_the_holder_of_its_prompt_does_not_say_that_there_is_no_room() -> None:
+    stage = Stage(up("e1", running=1), up("e2", running=1))
+    book = words(20_000, "book")
+    stage.tell(ask("first", book))
+    holder = stage.where["first"]
+    stage.finish("first")
+    stage.report(holder, "first")
+    stage.tell(ask("second", book))
+    stage.tell(ask("third", book))
+    assert (stage.where["second"], stage.call("third")["state"]) == (holder, "queued")
+    assert stage.call("third")["why"].startswith("waits though an engine has a free place")
+
+
+def test_equal_costs_are_no_reason() -> None:
+    stage = Stage(up("e1"), up("e2"))
+    stage.tell(ask("a"))
+    assert "cost more" not in stage.call("a")["why"]

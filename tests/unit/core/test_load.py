@@ -98,8 +98,23 @@ def test_nothing_is_left_to_be_computed_when_nothing_is_left(books: Books) -> No
     assert books.load.filled == books.now
 
 
+def test_what_somebody_asks_for_while_it_runs_is_protected_from_then_on(books: Books) -> None:
+    generation, other = make_generation(kind=Kind.THROUGHPUT, tokens_in=100), make_generation(kind=Kind.GROUP, tokens_in=50)
+    books.give(other)
+    books.give(generation)
+    remaining = books.load.remaining(NOW)
+    generation.objective = generation.objective._replace(kind=Kind.TTFT)
+    books.load.renamed(generation)
+    assert (books.load.sensitive, books.load.sensitive_context) == (1, context_of(generation))
+    assert books.load.weight == weight_of(generation) + weight_of(other)
+    assert books.load.remaining(NOW) != remaining, "it weighs less now, so the average is another one"
+    books.take(generation)
+    books.take(other)
+    assert (books.load.sensitive, books.load.sensitive_context, books.load.weight, books.load.remaining(NOW)) == (0, 0, 0, 0)
+
+
 def test_what_counts_is_what_it_was_when_it_was_given(books: Books) -> None:
-    """A change of objective or of estimates while it runs does not upset the books."""
+    """A change of objective that was not told, or of estimates, while it runs does not upset the books."""
     generation = make_generation(kind=Kind.LATENCY, tokens_in=100)
     books.give(generation)
     assert (books.load.sensitive, books.load.sensitive_context) == (1, context_of(generation))

@@ -90,6 +90,37 @@ def test_a_member_that_gathers_makes_a_group_within_the_group(story: Story) -> N
     assert story.objective("a1") == story.objective("a2") == Objective(Kind.GROUP, "m1")
 
 
+def test_inputs_that_are_there_make_no_group_of_the_one_that_is_not(story: Story) -> None:
+    """As in a conversation: the turns before are its history."""
+    for turn in ("turn1", "turn2"):
+        story.add(turn)
+        story.graph.make_ready(story.graph.variables[f"{turn}.x"])
+    story.add("search")
+    story.add("answer", "turn1", "turn2", "search")
+    story.want("answer", LATENCY)
+    assert story.objective("search") == Objective(Kind.LATENCY)
+
+
+def test_serial_ancestors_are_no_group_though_one_consumer_reads_them_all(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    story.add("c", "a", "b")
+    story.want("c", LATENCY)
+    assert story.kinds("a", "b", "c") == [Kind.LATENCY] * 3
+
+
+def test_members_of_a_group_that_has_a_deadline_stay_together(story: Story) -> None:
+    story.session.deadline = 3_600.0
+    for part in ("m1", "m2"):
+        story.add(part)
+    story.add("reduce", "m1", "m2")
+    story.add("other", "m1")
+    story.want("reduce", LATENCY)
+    story.want("other", Criterion.DEADLINE, 60.0)
+    assert story.objective("m1") == Objective(Kind.GROUP, "reduce", 60.0)
+    assert story.objective("m2") == Objective(Kind.GROUP, "reduce", 3_600.0)
+
+
 def test_parallel_work_for_which_nobody_waits_is_no_group(story: Story) -> None:
     story.add("m1")
     story.add("m2")

@@ -186,6 +186,20 @@ def test_what_is_held_is_forgotten_before_there_is_too_much_the_oldest_first() -
     assert list(index.check()) == []
 
 
+def test_what_is_used_again_and_again_is_not_forgotten_before_what_is_not() -> None:
+    index = PrefixIndex(100)
+    index.add("e1")
+    index.report(says("e1", 1, 1))
+    hot = prompt(1)
+    for number in range(2, 300):
+        if number % 5 == 0:
+            index.comes("e1", hot)
+            index.came("e1", hot, 10.0 * number)
+        index.report(says("e1", number, number))
+        assert index.held("e1", hot) > 0
+    assert len(index) <= 100
+
+
 def test_what_is_needed_or_on_its_way_is_not_forgotten() -> None:
     index = PrefixIndex(most=10)
     index.add("e1")

@@ -168,14 +168,26 @@ def test_ways_are_at_most_a_tenth_of_the_program_old() -> None:
         assert length * (1 - GROWTH) - 1 <= first.tail <= length
 
 
-def test_a_program_that_only_shrinks_is_not_reckoned_again() -> None:
+def test_a_program_that_shrinks_is_reckoned_again_when_a_tenth_of_it_has_ended() -> None:
     program, times = Program("t"), list[Generation]()
     members = [step(program) for _ in range(100)]
     program.reckon(counting(times))
-    for generation in members[:90]:
+    for generation in members[:9]:
         end(program, generation)
         program.reckon(counting(times))
     assert len(times) == 100
+    end(program, members[9])
+    program.reckon(counting(times))
+    assert len(times) == 190
+
+
+def test_the_work_of_reckoning_a_program_that_shrinks_to_nothing_is_in_proportion_to_its_size() -> None:
+    program, times = Program("t"), list[Generation]()
+    members = [step(program) for _ in range(1_000)]
+    for generation in members:
+        program.reckon(counting(times))
+        end(program, generation)
+    assert len(times) < 12 * len(members)
 
 
 def test_the_way_of_a_program_is_the_longest_of_what_can_run() -> None:

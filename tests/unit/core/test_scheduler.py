@@ -6,7 +6,7 @@ from collections import Counter
 
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.scheduler import Scheduler
-from tests.unit.core.stage import Stage, map_reduce, up, want
+from tests.unit.core.stage import Stage, ask, map_reduce, up, want
 
 
 def test_an_index_that_is_given_is_used_though_it_is_empty_yet() -> None:
@@ -31,3 +31,13 @@ def test_members_of_a_group_name_it_and_its_consumer_is_sensitive() -> None:
     assert [stage.call(f"m{number}")["objective"] for number in range(3)] == ["group"] * 3
     assert [stage.call(f"m{number}")["group"] for number in range(3)] == ["reduce"] * 3
     assert stage.call("reduce")["objective"] == "latency"
+
+
+def test_what_is_asked_for_after_it_was_placed_is_protected_on_its_engine() -> None:
+    """The usual order: a call is placed as soon as it is submitted, and then its reader asks for it."""
+    stage = Stage(up("e1"))
+    stage.tell(ask("chat"))
+    stage.tell(want("chat"))
+    assert stage.scheduler._candidates.loads["e1"].sensitive == 1
+    stage.finish("chat")
+    assert stage.scheduler._candidates.loads["e1"].sensitive == 0

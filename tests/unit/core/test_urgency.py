@@ -71,10 +71,21 @@ def test_what_a_program_has_had_counts_only_where_nobody_waits() -> None:
         assert first_of(waiting(kind, 0.0, had=10.0), waiting(kind, 5.0)) == first
 
 
-def test_a_second_of_way_lets_others_go_first_for_so_many_seconds() -> None:
-    long = waiting(Kind.LATENCY, way=10.0)
-    assert first_of(long, waiting(Kind.LATENCY, WAY * 10 - 1)) == 1
-    assert first_of(long, waiting(Kind.LATENCY, WAY * 10 + 1)) == 0
+def test_each_of_the_first_seconds_of_way_lets_others_go_first_for_so_many_seconds() -> None:
+    long = waiting(Kind.LATENCY, way=0.1)
+    assert first_of(long, waiting(Kind.LATENCY, 0.9 * WAY * 0.1)) == 1
+    assert first_of(long, waiting(Kind.LATENCY, 1.1 * WAY * 0.1)) == 0
+
+
+@pytest.mark.parametrize("way", [1.0, 10.0, 1_000.0])
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.THROUGHPUT])
+def test_however_long_its_way_what_somebody_waits_for_goes_before_what_comes_with_it_and_nobody_waits_for(kind: Kind, way: float) -> None:
+    assert first_of(waiting(Kind.THROUGHPUT), waiting(kind, way=way, rest=way)) == 1
+
+
+def test_a_stricter_objective_never_goes_later() -> None:
+    ranks = [rank(waiting(kind, way=5.0, rest=5.0), 1, Rules())[0] for kind in Kind]
+    assert ranks == sorted(ranks)
 
 
 def test_a_broad_program_is_long_where_engines_are_few() -> None:
@@ -185,7 +196,7 @@ def test_a_job_carries_the_priority_of_its_objective(single: Stage) -> None:
     for name, criterion, due in (("a", LATENCY, None), ("b", Criterion.DEADLINE, single.now + DAY), ("c", THROUGHPUT, None)):
         single.tell(ask(name), want(name, criterion, due))
     single.run()
-    assert [single.job(name)[1].priority for name in "abc"] == [0, 3, 5]
+    assert [single.job(name)[1].priority for name in "abc"] == [0, 4, 5]
 
 
 def test_what_is_due_first_goes_first(single: Stage) -> None:
