@@ -8,9 +8,10 @@ for last: nobody saves up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 INPUT, OUTPUT = 1.0, 2.0  # what a token counts
+KNOWN = 10_000  # tenants, from which on those are forgotten for whom it makes no difference
 LEAD = 20_000.0  # tokens by which work that somebody waits for may run ahead of its tenant's share
 
 
@@ -24,12 +25,17 @@ class Shares:
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = dict(weights or {})
         self._counters: dict[str, float] = {}
+        self._full = KNOWN  # how many make it worthwhile to look
         self._last = 0.0  # the counter of who was worked for last
 
-    def enter(self, tenant: str, others: Iterable[str]) -> None:
+    def enter(self, tenant: str, others: Collection[str]) -> None:
         """A tenant for whom nothing waited has something to do again, beside others for whom something waits."""
         least = min((self._counters.get(other, 0.0) for other in others if other != tenant), default=self._last)
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
+        if len(self._counters) > self._full:
+            # Who has had no more than those for whom something waits would be lifted to them, known or not.
+            self._counters = {name: had for name, had in self._counters.items() if had > least or name == tenant or name in others}
+            self._full = max(KNOWN, 2 * len(self._counters))
 
     def charge(self, tenant: str, tokens_in: float, tokens_out: float) -> None:
         """So much was worked for a tenant, or is about to be; negative amounts take back what was charged too early."""

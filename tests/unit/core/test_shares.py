@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parrot.core.shares import INPUT, OUTPUT, Shares
+from parrot.core.shares import INPUT, KNOWN, OUTPUT, Shares
 
 
 def test_output_tokens_count_more() -> None:
@@ -39,6 +39,18 @@ def test_who_comes_back_begins_with_those_who_stayed() -> None:
         shares.charge(tenant, tokens, 0)
     shares.enter("c", ["a", "b", "c"])
     assert shares.had("c") == 500
+
+
+def test_tenants_that_came_once_are_not_known_for_ever_and_who_has_had_more_than_others_is() -> None:
+    shares = Shares()
+    shares.charge("greedy", 1e9, 0)
+    for number in range(3 * KNOWN):
+        shares.enter(f"t{number}", ["stays"])
+        shares.charge(f"t{number}", 10, 0)
+        shares.charge("stays", 100, 0)
+    assert len(shares._counters) <= KNOWN + 1
+    assert shares.had("greedy") == 1e9
+    assert shares.had("stays") == 300 * KNOWN
 
 
 def test_who_comes_back_is_forgiven_nothing() -> None:
