@@ -9,10 +9,10 @@ from __future__ import annotations
 from parrot.core.backlog import Rank
 from parrot.core.graph import Generation
 from parrot.core.objectives import Kind
-from parrot.core.placement import PATIENCE
 from parrot.core.rules import Rules
 
-LONG_BEFORE = PATIENCE / 2  # seconds that what is due much later lets others go first: how long its way will be is not sure
+LATER = 240.0  # seconds for which what nobody waits for lets come first what somebody waits for
+LONG_BEFORE = 30.0  # seconds that what is due much later lets others go first: how long its way will be is not sure
 WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
 
 
@@ -30,10 +30,10 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
     moment = program.arrived
     if rules.ways:
         longer = WAY * (program.way + program.rest / max(1, engines))
-        moment += PATIENCE * longer / (PATIENCE + longer)  # however long it is: before what comes at the same time and nobody waits for
+        moment += LATER * longer / (LATER + longer)  # however long it is: before what comes at the same time and nobody waits for
     if rules.objectives:
         if not objective.urgent:
-            moment = program.arrived + PATIENCE + (program.attained if rules.ways else 0.0)
+            moment = program.arrived + LATER + (program.attained if rules.ways else 0.0)
         elif objective.kind is Kind.DEADLINE:
             moment = max(moment, program.arrived + LONG_BEFORE)
         if objective.due is not None:

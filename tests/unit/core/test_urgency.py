@@ -6,9 +6,8 @@ import pytest
 
 from parrot.core.graph import Generation
 from parrot.core.objectives import Kind
-from parrot.core.placement import PATIENCE
 from parrot.core.rules import Rules
-from parrot.core.urgency import LONG_BEFORE, WAY, rank, slack
+from parrot.core.urgency import LATER, LONG_BEFORE, WAY, rank, slack
 from parrot.criteria import LATENCY, THROUGHPUT, Criterion
 from parrot.wire.to_core import OpenSession
 from parrot.wire.to_engine import Reorder
@@ -62,8 +61,8 @@ def test_what_can_be_late_for_its_program_only_has_the_rest_of_the_way_as_slack(
 
 def test_what_nobody_waits_for_goes_after_what_somebody_waits_for_that_comes_within_bounds() -> None:
     batch = waiting(Kind.THROUGHPUT)
-    assert first_of(batch, waiting(Kind.LATENCY, PATIENCE - 1)) == 1
-    assert first_of(batch, waiting(Kind.LATENCY, PATIENCE + 1)) == 0
+    assert first_of(batch, waiting(Kind.LATENCY, LATER - 1)) == 1
+    assert first_of(batch, waiting(Kind.LATENCY, LATER + 1)) == 0
 
 
 def test_what_a_program_has_had_counts_only_where_nobody_waits() -> None:
@@ -257,7 +256,7 @@ def test_of_programs_for_which_nobody_waits_the_one_that_has_had_least_goes_firs
 
 
 def test_work_for_which_nobody_waits_does_not_starve() -> None:
-    """While chats keep both places busy all the time, it is taken after about `PATIENCE`: their ways count too, and what is ahead."""
+    """While chats keep both places busy all the time, it is taken after about `LATER`: their ways count too, and what is ahead."""
     stage = Stage(up("e1", running=2))
     stage.tell(*(ask(f"first{number}") for number in range(2)), ask("batch"))
     stage.tell(*(want(f"first{number}") for number in range(2)))
@@ -270,7 +269,7 @@ def test_work_for_which_nobody_waits_does_not_starve() -> None:
         held = stage.running()["e1"]
         assert len(held) == 2
         stage.finish(held[0])
-    assert stage.now - start == pytest.approx(PATIENCE, abs=15)
+    assert stage.now - start == pytest.approx(LATER, abs=15)
 
 
 def test_tenants_take_turns_however_much_one_of_them_sends(single: Stage) -> None:
