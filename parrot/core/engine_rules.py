@@ -115,16 +115,14 @@ def _lose(cell: Cell, engine: Engine) -> list[Generation]:
     cell.batch.abandoned.append(engine.id)
     cell.batch.write(("SREM", cell.keys.engines, engine.id), ("DEL", cell.keys.engine(engine.id)))
     held = cell.fleet.lose(engine, cell.now)
-    miss(cell, engine.about.model)
+    watch_model(cell, engine.about.model)
     return held
 
 
-def miss(cell: Cell, model: str | None) -> None:
-    """If no engine serves a model, what names it is not to wait for ever. What names none can go to whatever comes."""
-    timer = ("unserved", model or "")
-    if model is None or cell.fleet.serves(model):
-        return
-    if timer not in cell.timers:
+def watch_model(cell: Cell, model: str) -> None:
+    """If no engine serves a model, what names it is not to wait for ever."""
+    timer = ("unserved", model)
+    if not cell.fleet.serves(model) and timer not in cell.timers:
         cell.timers.set(timer, cell.now + cell.limits.unserved)
 
 

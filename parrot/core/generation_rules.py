@@ -7,7 +7,7 @@ from functools import cache
 from parrot.core import records
 from parrot.core.cell import Cell
 from parrot.core.ending import cancel, fail, finished
-from parrot.core.engine_rules import hear, miss
+from parrot.core.engine_rules import hear, watch_model
 from parrot.core.graph import Generation
 from parrot.core.objectives import refresh
 from parrot.core.policy import Decision
@@ -196,7 +196,8 @@ def _note_queued(cell: Cell) -> None:
         model = generation.call.model
         if model not in reasons:
             reasons[model] = _what_it_waits_for(cell, model)
-            miss(cell, model)
+            if model is not None:  # else any engine will do that comes
+                watch_model(cell, model)
         why = _with_history(generation, reasons[model])
         cell.batch.write(
             put(cell.keys.call(generation.call.id), records.waits(generation, why, slack(generation, cell.now))),

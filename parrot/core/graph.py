@@ -28,7 +28,6 @@ class Variable:
     Attributes:
         consumers: generations that wait for it.
         producer: the generation that makes it, until it has ended.
-        maker: the call that makes it or has made it; empty for one that an app sets.
         criterion, due: what was asked of it, and until when it is of use, in seconds since the epoch.
         root: for a failed one, what failed first and why.
         depth: generations on the longest way to it.
@@ -43,7 +42,6 @@ class Variable:
     state: VariableState
     producer: Generation | None = None
     consumers: list[Generation] = field(default_factory=list)
-    maker: str = ""
     criterion: Criterion | None = None
     due: float | None = None
     root: str = ""
@@ -216,7 +214,7 @@ class Graph:
         program = self._program(session, inputs)
         generation = made.producer = Generation(call, lowered, made, program)
         generation.gathers = gathers(generation, inputs)
-        made.maker, made.program = call.id, program
+        made.program = program
         made.depth = 1 + max((needed.depth for needed in inputs), default=0)
         for needed in inputs:
             if needed.state != VariableState.READY:

@@ -24,9 +24,10 @@ class Program:
         attained: seconds of engine time that its generations have had.
         rest: seconds of engine time that its generations are expected to need.
         way: seconds of the longest way that begins with a generation which can run; the program cannot end earlier.
+        length: the longest `way` that it has had.
     """
 
-    __slots__ = ("_into", "_moved", "active", "arrived", "attained", "members", "rest", "tenant", "way")
+    __slots__ = ("_changes", "_into", "active", "arrived", "attained", "length", "members", "rest", "tenant", "way")
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
@@ -35,9 +36,15 @@ class Program:
         self.attained = 0.0
         self.rest = 0.0
         self.way = 0.0
+        self.length = 0.0
         self.active = 0
-        self._moved = 0
+        self._changes = 0
         self._into: Program | None = None
+
+    @property
+    def served(self) -> float:
+        """What it has had, measured by how long it is: from 0 to 1."""
+        return self.attained / (self.attained + self.length) if self.attained else 0.0
 
     def whole(self) -> Program:
         """The program that this one has become part of; itself if of none."""
@@ -61,8 +68,9 @@ class Program:
         large.attained += small.attained
         large.rest += small.rest
         large.way = max(large.way, small.way)
+        large.length = max(large.length, small.length)
         large.active += small.active
-        large._moved += small._moved
+        large._changes += small._changes
         small._into, small.members = large, {}
         return large
 
@@ -72,19 +80,19 @@ class Program:
             self.arrived = now
         for generation in generations:
             self.members[generation] = False
-            self._moved += 1
+            self._changes += 1
 
     def begin(self, generation: Generation) -> None:
         """A member can run; its tail is reckoned."""
         if not self.members[generation]:
             self.members[generation] = True
             self.active += 1
-        self.way = max(self.way, generation.tail)
+        self._lengthen(generation.tail)
 
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
         begun = self.members.pop(generation, None)
-        self._moved += 1
+        self._changes += 1
         self.rest = max(0.0, self.rest - generation.service) if self.members else 0.0
         if begun:
             self.active -= 1
@@ -105,14 +113,18 @@ class Program:
         Args:
             seconds: how long a generation will take by itself.
         """
-        if self._moved < max(1.0, GROWTH * len(self.members)):
+        if self._changes < max(1.0, GROWTH * len(self.members)):
             return
-        self._moved, self.way = 0, 0.0
+        self._changes, self.way = 0, 0.0
         for generation in sorted(self.members, key=_depth, reverse=True):
             below = max((consumer.tail for consumer in generation.made.consumers if not consumer.ended), default=0.0)
             generation.tail = seconds(generation) + below
             if self.members[generation]:
-                self.way = max(self.way, generation.tail)
+                self._lengthen(generation.tail)
+
+    def _lengthen(self, tail: float) -> None:
+        self.way = max(self.way, tail)
+        self.length = max(self.length, tail)
 
 
 def _depth(generation: Generation) -> int:

@@ -111,7 +111,6 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
     if criterion := record.get("criterion"):
         variable.criterion = Criterion(criterion)
     variable.due = records.seconds(due) if (due := record.get("due")) else None
-    variable.maker = record.get("call", "")
     variable.content = int(record.get("content", "0"))
     variable.tokens = int(record.get("tokens_out", "0"))
     if length := record.get("length"):

@@ -1,7 +1,8 @@
 """Who goes first: moments on one axis, up to which others may go before a generation.
 
-Somebody waits for it: a program that came first and has the shorter way to go. It must end in time: when it has to begin, at the latest
-(least slack first). Nobody waits: the program that has had least, after those for which somebody waits, but for a bounded time only.
+Somebody waits for it: a program that came first and has the shorter way to go, and of it what has the least slack. It must end in time:
+when it has to begin, at the latest (least slack, too). Nobody waits: the program that has had least for how long it is, after those for
+which somebody waits, but for a bounded time only.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from parrot.core.objectives import Kind
 from parrot.core.rules import Rules
 
 LATER = 240.0  # seconds for which what nobody waits for lets come first what somebody waits for
+SERVED = 30.0  # seconds by which a program for which nobody waits may be overtaken by one of which less has been served
 LONG_BEFORE = 30.0  # seconds that what is due much later lets others go first: how long its way will be is not sure
 WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
 
 
 def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
-    """The smaller, the earlier; within a program the longer way first.
+    """The smaller, the earlier; within a program the longer way first, which has the least slack.
 
     Args:
         generation: that waits; the ways of its program are reckoned.
@@ -29,11 +31,11 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         return (generation.order,)
     moment = program.arrived
     if rules.ways:
-        longer = WAY * (program.way + program.rest / max(1, engines))
+        longer = WAY * (program.way + program.rest / max(1, engines)) + program.way - generation.tail
         moment += LATER * longer / (LATER + longer)  # however long it is: before what comes at the same time and nobody waits for
     if rules.objectives:
         if not objective.urgent:
-            moment = program.arrived + LATER + (program.attained if rules.ways else 0.0)
+            moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
         elif objective.kind is Kind.DEADLINE:
             moment = max(moment, program.arrived + LONG_BEFORE)
         if objective.due is not None:

@@ -190,6 +190,19 @@ def test_the_work_of_reckoning_a_program_that_shrinks_to_nothing_is_in_proportio
     assert len(times) < 12 * len(members)
 
 
+def test_what_a_program_has_had_is_measured_by_its_longest_way_not_by_what_is_left_of_it() -> None:
+    program = Program("t")
+    members = [step(program, 5), step(program, 3)]
+    program.reckon(seconds)
+    for generation in members:
+        program.begin(generation)
+    assert program.served == 0.0
+    program.attained = 5.0
+    end(program, members[0])
+    program.reckon(seconds)
+    assert (program.way, program.length, program.served) == (3, 5, 0.5)
+
+
 def test_the_way_of_a_program_is_the_longest_of_what_can_run() -> None:
     program = Program("t")
     short, long = step(program, 2), step(program, 7)

@@ -7,7 +7,7 @@ import pytest
 from parrot.core.graph import Generation
 from parrot.core.objectives import Kind
 from parrot.core.rules import Rules
-from parrot.core.urgency import LATER, LONG_BEFORE, WAY, rank, slack
+from parrot.core.urgency import LATER, LONG_BEFORE, SERVED, WAY, rank, slack
 from parrot.criteria import LATENCY, THROUGHPUT, Criterion
 from parrot.wire.to_core import OpenSession
 from parrot.wire.to_engine import Reorder
@@ -24,7 +24,7 @@ def waiting(
     generation = make_generation(kind=kind)
     generation.objective = generation.objective._replace(due=due)
     program = generation.program
-    generation.tail = program.way = way
+    generation.tail = program.way = program.length = way
     program.arrived, program.rest, program.attained = arrived, rest, had
     return generation
 
@@ -68,6 +68,25 @@ def test_what_nobody_waits_for_goes_after_what_somebody_waits_for_that_comes_wit
 def test_what_a_program_has_had_counts_only_where_nobody_waits() -> None:
     for kind, first in ((Kind.THROUGHPUT, 1), (Kind.LATENCY, 0)):
         assert first_of(waiting(kind, 0.0, had=10.0), waiting(kind, 5.0)) == first
+
+
+def test_where_nobody_waits_the_program_that_has_had_least_for_its_length_goes_first() -> None:
+    short, long, fresh = (waiting(Kind.THROUGHPUT, way=way, had=had) for way, had in ((2.0, 2.0), (100.0, 10.0), (2.0, 0.0)))
+    assert [first_of(short, long, fresh), first_of(short, long)] == [2, 1]
+
+
+@pytest.mark.parametrize("had", [10.0, 1e9])
+def test_however_much_a_program_has_had_it_lets_others_go_first_for_a_bounded_time_only(had: float) -> None:
+    old = waiting(Kind.THROUGHPUT, way=1.0, had=had)
+    assert first_of(old, waiting(Kind.THROUGHPUT, SERVED + 1)) == 0
+    assert first_of(old, waiting(Kind.LATENCY, LATER + SERVED + 1)) == 0
+
+
+def test_of_two_programs_that_are_alike_what_has_less_slack_goes_first() -> None:
+    spare, urgent = waiting(Kind.LATENCY, way=10.0), waiting(Kind.LATENCY, 0.5, way=10.0)
+    spare.tail = 1.0
+    assert (slack(spare, 0.0), slack(urgent, 0.0)) == (9.0, 0.0)
+    assert first_of(spare, urgent) == 1
 
 
 def test_each_of_the_first_seconds_of_way_lets_others_go_first_for_so_many_seconds() -> None:
