@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from parrot.core.graph import Generation
 
-GROWTH = 0.1  # of a program that has come or ended, after which its ways are reckoned again
+GROWTH = 0.2  # of a program that has come or ended, after which its ways are reckoned again
 
 
 class Program:
@@ -108,7 +108,7 @@ class Program:
         """Find the `tail` of every member and the `way`, unless hardly anything has come or ended since the last time.
 
         Ways are not reckoned anew with each call, or a program that is submitted call by call would cost the square of its length;
-        they are at most a tenth of the program old.
+        they are at most a fifth of the program old.
 
         Args:
             seconds: how long a generation will take by itself.
