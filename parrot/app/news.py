@@ -28,7 +28,7 @@ class News:
 
     Who waits is entered first, then looked up, and the stream is read from its start: what ended before the look is
     found by it, what ends later is on the stream ahead of the reader. So nothing is missed. A variable that is not there (yet) is
-    looked up again after a while, and all are when the broker was away, since it may have forgotten its last words.
+    looked up again after a while, and all are when the broker was away or silent, since it may have forgotten its last words.
 
     Args:
         hear: the next entries of the session's news, from the start; blocks for a while when there are none.
@@ -99,7 +99,9 @@ class News:
     async def _hear_all(self) -> None:
         while True:
             entries = await self._until_it_answers(self._hear)
-            self._ask(ended_variable(entry.fields) for entry in entries)
+            # After a silence all are looked up again: the broker may have forgotten, as in a power loss, what somebody waits for, and of a
+            # short one nothing is seen here.
+            self._ask(map(ended_variable, (entry.fields for entry in entries)) if entries else self._waiting)
 
     def _ask_again(self, missing: list[str]) -> None:
         if missing:

@@ -51,21 +51,49 @@ class Stream:
         self._timeout = timeout
 
     def __iter__(self) -> Iterator[Part]:
-        session, number, wanted = self._variable.session, self._from, self._wanted
+        session, place, wanted = self._variable.session, Place(self._from), self._wanted
         session.may_block("async for part in variable.stream()")
-        while parts := session.run(partial(_next, self._variable, number, wanted, self._timeout)):
+        while parts := session.run(partial(_next, self._variable, place, wanted, self._timeout)):
             yield from parts
-            number, wanted = parts[-1].number, None  # what it should be optimised for has been said
+            wanted = None  # what it should be optimised for has been said
+            place.go_on(parts)
 
     async def __aiter__(self) -> AsyncIterator[Part]:
-        session, number, wanted = self._variable.session, self._from, self._wanted
-        while parts := await session.arun(partial(_next, self._variable, number, wanted, self._timeout)):
+        session, place, wanted = self._variable.session, Place(self._from), self._wanted
+        while parts := await session.arun(partial(_next, self._variable, place, wanted, self._timeout)):
             for part in parts:
                 yield part
-            number, wanted = parts[-1].number, None
+            wanted = None
+            place.go_on(parts)
 
 
-async def _next(variable: Variable, number: int, wanted: Wish | None, timeout: float | None, line: Line) -> Sequence[Part]:
+class Place:
+    """Where a reader is, and what it has read.
+
+    Redis may lose parts that were read already, as in a power loss; others get their numbers then. What was read shows that at the end.
+
+    Args:
+        number: of the last part that was read.
+
+    Attributes:
+        said: the text up to there, since the last reset; None if it was read by somebody else.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.said: str | None = None if number else ""
+
+    def go_on(self, parts: Sequence[Part]) -> None:
+        """These were read."""
+        self.number = parts[-1].number
+        for part in parts:
+            if part.reset:
+                self.said = ""
+            elif self.said is not None:
+                self.said += part.text
+
+
+async def _next(variable: Variable, place: Place, wanted: Wish | None, timeout: float | None, line: Line) -> Sequence[Part]:
     """Wait for the parts after a number; empty when a ready variable has no more.
 
     Raises:
@@ -76,21 +104,21 @@ async def _next(variable: Variable, number: int, wanted: Wish | None, timeout: f
             await taken(variable)
             if not variable.ended:
                 want(variable, wanted, line)
-            parts = await _more(variable, number, line, patient=timeout is not None)
+            parts = await _more(variable, place, line, patient=timeout is not None)
     except TimeoutError:
         standing = await last_look(variable, line)
         raise GetTimeout(
-            f"The variable {variable.name!r} ({variable.id}) had no more parts after number {number} within {timeout:g} s. {standing} "
-            f"Go on with stream(from_={number})."
+            f"The variable {variable.name!r} ({variable.id}) had no more parts after number {place.number} within {timeout:g} s. "
+            f"{standing} Go on with stream(from_={place.number})."
         ) from None
     return [Part(part.number, part.text, part.kind == "reset") for part in parts]
 
 
-async def _more(variable: Variable, number: int, line: Line, patient: bool) -> Sequence[tokens.Part]:
+async def _more(variable: Variable, place: Place, line: Line, patient: bool) -> Sequence[tokens.Part]:
     began = asyncio.get_running_loop().time()
     for pause in pauses():
         try:
-            return await _listen(variable, number, line, patient)
+            return await _listen(variable, place, line, patient)
         except BrokerUnavailable:
             # Nothing is lost: the parts stay where they are. Whoever set a timeout waits until then.
             if not patient and asyncio.get_running_loop().time() - began > PATIENCE:
@@ -99,7 +127,8 @@ async def _more(variable: Variable, number: int, line: Line, patient: bool) -> S
     raise AssertionError("pauses never end")
 
 
-async def _listen(variable: Variable, number: int, line: Line, patient: bool) -> Sequence[tokens.Part]:
+async def _listen(variable: Variable, place: Place, line: Line, patient: bool) -> Sequence[tokens.Part]:
+    number = place.number
     while True:
         ring = line.listen(variable.id, number)  # before the look, so that nothing is missed
         try:
@@ -107,7 +136,10 @@ async def _listen(variable: Variable, number: int, line: Line, patient: bool) ->
             if parts := await line.parts(variable.id, number):
                 return parts
             if ended:
-                return _rest(variable.result(), number, await line.all_parts(variable.id))
+                value = variable.result()
+                if place.said is not None:
+                    return _beyond(value, place.said, number)
+                return _rest(value, number, await line.all_parts(variable.id))
             await _ring_or_end(variable, ring, line, patient)
         finally:
             ring.cancel()
@@ -130,11 +162,13 @@ def _rest(value: str, number: int, parts: Sequence[tokens.Part]) -> Sequence[tok
     """What a value has beyond its parts: all of it, if it came without a stream. It is numbered after the last part."""
     resets = [place for place, part in enumerate(parts) if part.kind == "reset"]
     streamed = "".join(part.text for part in parts[resets[-1] if resets else 0 :])
-    last = parts[-1].number if parts else 0
-    if streamed == value:
-        rest = []
-    elif value.startswith(streamed):
-        rest = [tokens.Part(last + 1, value.removeprefix(streamed))]
-    else:
-        rest = [tokens.Part(last + 1, "", (), "reset"), tokens.Part(last + 2, value)]
-    return [part for part in rest if part.number > number]
+    return [part for part in _beyond(value, streamed, parts[-1].number if parts else 0) if part.number > number]
+
+
+def _beyond(value: str, said: str, last: int) -> Sequence[tokens.Part]:
+    """What a value has beyond what was said of it, if that has a number."""
+    if said == value:
+        return []
+    if value.startswith(said):
+        return [tokens.Part(last + 1, value.removeprefix(said))]
+    return [tokens.Part(last + 1, "", (), "reset"), tokens.Part(last + 2, value)]

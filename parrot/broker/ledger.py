@@ -17,10 +17,12 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from parrot.broker.scripts import run
+from parrot.broker.streams import append
 from parrot.errors import BrokerUnavailable, NotLeader
 from parrot.wire.codec import VERSION, encode
 from parrot.wire.keys import Keys
 from parrot.wire.states import ENDED
+from parrot.wire.to_core import CloseSession
 from parrot.wire.to_engine import Order
 from parrot.wire.to_ledger import Op
 
@@ -48,12 +50,14 @@ class Lead:
         cursors: by stream name, the last entry that is done.
         batches: how many batches were committed.
         forgetful: the broker has lost what it had acknowledged, as after a power loss, or may have and nobody can tell.
+        restarted: it is another run of the server than that of the last batch: tasks that nobody has read may be lost.
     """
 
     epoch: int
     cursors: dict[str, str]
     batches: int
     forgetful: bool = False
+    restarted: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +90,8 @@ class Ledger:
         self._keys = keys
         self._epoch = 0
         self._batches = 0
+        self._server = ""
+        self._doubts = False  # from when the lead is taken to the first batch
 
     async def lead(self, leader: str, lease: float) -> Lead | float:
         """Begin a new epoch, unless somebody leads; whoever led before can commit nothing from here on.
@@ -106,8 +112,9 @@ class Ledger:
             return float(left) / 1000
         tasks, events, batches = (raw.decode() for raw in rest[:3])
         forgetful = self._is_forgetful(epoch - 1, int(batches), restarted=rest[3] == 1)
-        self._epoch, self._batches = epoch, int(batches)
-        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches), forgetful)
+        self._epoch, self._batches, self._server = epoch, int(batches), rest[4].decode()
+        self._doubts = self._doubts or forgetful
+        return Lead(epoch, {keys.tasks: tasks, keys.events: events}, int(batches), self._doubts, rest[3] == 1)
 
     def _is_forgetful(self, epoch: int, batches: int, *, restarted: bool) -> bool:
         """Whether what the broker had acknowledged may be missing.
@@ -141,7 +148,7 @@ class Ledger:
             BrokerUnavailable: the broker has lost what it had acknowledged; nothing was written.
         """
         keys = self._keys
-        position = ("tasks", cursors[keys.tasks], "events", cursors[keys.events], "batches", str(batches))
+        position = ("tasks", cursors[keys.tasks], "events", cursors[keys.events], "batches", str(batches), "server", self._server)
         batch = orjson.dumps({"position": position, "operations": operations})
         answer = await run(self._redis, "commit", [keys.core], self._epoch, batch, batches, self._batches)
         if answer == b"superseded":
@@ -151,7 +158,7 @@ class Ledger:
             raise BrokerUnavailable(
                 "Redis has lost what it had acknowledged. With `appendfsync always` it would not, even in a power loss."
             )
-        self._batches = batches
+        self._batches, self._doubts = batches, False
         refused: list[int]
         refused, wrong = answer
         for position in wrong:
@@ -177,6 +184,14 @@ class Ledger:
     async def _send(self, engine: str, entries: list[tuple[str, str, str]]) -> int:
         written: int = await run(self._redis, "dispatch", [self._keys.jobs(engine)], VERSION, orjson.dumps(entries), self._batches)
         return written
+
+    async def move_on(self) -> None:
+        """Append a task that asks for nothing, so that our place in the stream of tasks is soon behind those that a server has lost.
+
+        Apps look whether ServeCore is past a task to know that what it would have made will not come. In a quiet cell it would not be
+        before somebody says something.
+        """
+        await append(self._redis, self._keys.tasks, [CloseSession(session="-")])
 
     async def abandon(self, engines: Iterable[str]) -> None:
         """Delete the job streams of engines that are gone."""

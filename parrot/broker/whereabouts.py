@@ -54,7 +54,8 @@ def _gone_if_missing(variable: str, outcome: Outcome) -> Outcome:
         return outcome
     reason = (
         f"The variable {variable} is not there (any more): it has expired, as results do some time after their session was closed, "
-        "or the call id that it is named after was used before by a call with other outputs."
+        "or the call id that it is named after was used before by a call with other outputs, or Redis has lost what was submitted, "
+        "as in a power loss."
     )
     return Outcome(VariableState.FAILED, None, VariableError.code, reason)
 

@@ -8,12 +8,13 @@ from parrot.core.cell import Cell
 from parrot.core.ending import fail
 from parrot.core.graph import Generation
 from parrot.core.policy import Engine
-from parrot.errors import PoisonCall
+from parrot.errors import InternalError, PoisonCall
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineHolds, EngineUp
 from parrot.wire.to_engine import Cancel, TellHoldings
 from parrot.wire.to_ledger import bury_call, move, put
 
 MAX_DEATHS = 3  # engines that may die of one generation before it is given up
+MAX_LOST = 5  # times that what became of a generation may be lost; more often is no power loss: what is said of it is not understood
 
 
 def engine_up(cell: Cell, event: EngineUp) -> None:
@@ -68,7 +69,13 @@ def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozens
         # It may have published a value that is lost now and must not go on with it.
         cell.batch.order(engine.id, Cancel(variable=generation.variable, attempt=generation.attempt))
         generation.again = f"again, since {engine.about.name} has read the job and holds it no more, but what became of it was lost"
-    cell.queue(lost)
+        generation.lost += 1
+    for generation in lost:
+        if generation.lost < MAX_LOST:
+            cell.queue([generation])
+        elif not generation.ended:  # with another one that failed
+            said = f"{MAX_LOST} times an engine was done with it, but what it said of that was lost or not understood."
+            fail(cell, generation, InternalError(f"{said} Look at the dead letters."))
 
 
 def engine_holds(cell: Cell, event: EngineHolds) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 from parrot.core import records
 from parrot.core.cell import Cell
 from parrot.core.ending import cancel, fail, finished
 from parrot.core.engine_rules import hear, watch_model
-from parrot.core.graph import Generation
+from parrot.core.graph import Generation, Variable
 from parrot.core.objectives import refresh
 from parrot.core.policy import Decision
 from parrot.core.urgency import slack
@@ -19,6 +20,13 @@ from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSet:
+    """Redis refused to change a variable, since an engine has set it."""
+
+    variable: str
 
 
 def assign(cell: Cell) -> None:
@@ -40,11 +48,36 @@ def generation_done(cell: Cell, event: GenerationDone) -> None:
     if variable is None or generation is None or not 1 <= event.attempt <= generation.attempt:
         return  # a repetition, or an attempt that nobody was given
     # The variable is set, whoever did it: an engine that was given up may have been faster than its successor.
-    own = generation.engine == event.engine
-    holder = cell.fleet.take(generation, cell.now, event.usage if own else None)
-    if holder and not own:
-        cell.batch.order(holder, Cancel(variable=variable.id, attempt=generation.attempt))
+    if generation.engine == event.engine:
+        cell.fleet.take(generation, cell.now, event.usage)
+    else:
+        _withdraw(cell, generation)
     _learn(generation, event.usage)
+    _set(cell, variable, generation)
+
+
+def found_set(cell: Cell, event: FoundSet) -> None:
+    """A variable was set before what we have decided of it could be written.
+
+    The message that says so is on its way as a rule, with what it has cost. If the generation runs again since nothing was heard of its
+    end, there is none: it was lost, or could not be understood.
+    """
+    variable = cell.graph.variables.get(event.variable)
+    generation = variable.producer if variable is not None else None
+    if variable is None or generation is None or not generation.lost:
+        return
+    _withdraw(cell, generation)
+    _set(cell, variable, generation)
+
+
+def _withdraw(cell: Cell, generation: Generation) -> None:
+    """If an engine holds it, it need not go on."""
+    if holder := cell.fleet.take(generation, cell.now):
+        cell.batch.order(holder, Cancel(variable=generation.variable, attempt=generation.attempt))
+
+
+def _set(cell: Cell, variable: Variable, generation: Generation) -> None:
+    """What waited for a variable can go on."""
     cell.over(generation)
     cell.queue(cell.graph.make_ready(variable))
     finished(cell, generation.call)
@@ -141,8 +174,7 @@ def _clear_for_suspects(cell: Cell) -> None:
     """Take innocents from engines on which suspects are to run alone; they go on elsewhere, or after them."""
     moved = cell.fleet.clear(cell.now)
     for generation in moved:
-        engine = cell.fleet.take(generation, cell.now)
-        cell.batch.order(engine, Cancel(variable=generation.variable, attempt=generation.attempt))
+        _withdraw(cell, generation)
         generation.again = "again, since a call that engines may have died of is tried alone where this one ran"
     cell.queue(moved)
 

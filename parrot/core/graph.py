@@ -66,6 +66,7 @@ class Generation:
         engine: who holds it now, or an empty name.
         order: place in the order of becoming ready.
         errors: how often an engine that lived on reported that it failed.
+        lost: how often nothing was heard of its end, though it had ended.
         deaths: engines that died while they held it.
         again: why it runs again although nobody is to blame, in words.
         ended: nothing is to be done for it any more.
@@ -97,6 +98,7 @@ class Generation:
     job: str = ""
     order: int = 0
     errors: int = 0
+    lost: int = 0
     deaths: frozenset[str] = frozenset()
     again: str = ""
     ended: bool = False

@@ -20,6 +20,7 @@ from parrot.broker.streams import Entry, StreamReader
 from parrot.config import Settings
 from parrot.core import COMPILED
 from parrot.core.batch import Batch
+from parrot.core.generation_rules import FoundSet
 from parrot.core.history import History
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
@@ -157,10 +158,10 @@ class Core:
         self._make_policy = make_policy  # a machine that is built anew gets a new one
         self._machine = machine
         self._histories = {stream: History(HISTORY) for stream in lead.cursors}
-        self._done = Lead(lead.epoch, dict(lead.cursors), lead.batches)  # as a successor would find it
+        self._done = Lead(lead.epoch, dict(lead.cursors), lead.batches, lead.forgetful)  # as a successor would find it
         self._heard = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
-        self._own: list[Event] = []  # messages of ours, to be handled before what is read next
+        self._own: list[Event | FoundSet] = []  # messages of ours, to be handled before what is read next
         self.cursors = lead.cursors
 
     @classmethod
@@ -187,6 +188,8 @@ class Core:
             if engines := list(machine.fleet.engines):
                 log.error("the broker may have lost what it had acknowledged", consequence="engines begin anew", engines=engines)
             core._dismiss(engines, "the broker may have lost what it had acknowledged")
+        if lead.restarted:
+            await ledger.move_on()
         await core.step([])
         return core
 
@@ -288,8 +291,11 @@ class Core:
         refused = await self._ledger.commit(cursors, batch.number, batch.operations)
         self._done = Lead(self._done.epoch, cursors, batch.number)
         for position in refused:
-            # The variable was set while we decided; the event that says so is on its way and tells the machine.
-            log.debug("operation refused", operation=batch.operations[position][:2])
+            # The variable was set while we decided; the event that says so is on its way, as a rule.
+            name, key = batch.operations[position][:2]
+            log.debug("operation refused", operation=(name, key))
+            if name == "move":
+                self._own.append(FoundSet(key.removeprefix(self._keys.variable(""))))
         await self._ledger.abandon(batch.abandoned)
         await self._dispatch(batch.orders)
 

@@ -15,7 +15,16 @@ from parrot.core.call_rules import deadline_over, submit_call
 from parrot.core.cell import Cell
 from parrot.core.engine_rules import engine_beat, engine_down, engine_holds, engine_up, lease_over, spare
 from parrot.core.fleet import Fleet
-from parrot.core.generation_rules import assign, generation_done, generation_failed, generation_returned, generation_revoked, unserved_over
+from parrot.core.generation_rules import (
+    FoundSet,
+    assign,
+    found_set,
+    generation_done,
+    generation_failed,
+    generation_returned,
+    generation_revoked,
+    unserved_over,
+)
 from parrot.core.graph import Graph
 from parrot.core.limits import Limits
 from parrot.core.passing_on import pass_on
@@ -65,6 +74,7 @@ RULES: dict[type[Any], Callable[[Cell, Any], None]] = {
     GenerationFailed: generation_failed,
     GenerationReturned: generation_returned,
     GenerationRevoked: generation_revoked,
+    FoundSet: found_set,
 }
 ALARMS: dict[str, Callable[[Cell, str], None]] = {
     "lease": lease_over,
@@ -101,7 +111,7 @@ class Machine:
     def timers(self) -> Timers:
         return self.cell.timers
 
-    def handle(self, messages: Iterable[Task | Event | SetInVain], now: float) -> Batch:
+    def handle(self, messages: Iterable[Task | Event | SetInVain | FoundSet], now: float) -> Batch:
         """Take in messages and the passing of time.
 
         Args:

@@ -27,6 +27,7 @@ from parrot.wire.keys import Keys
 from parrot.wire.states import SessionState, VariableState
 from parrot.wire.to_core import EngineUp, SubmitCall
 from parrot.wire.to_engine import Order
+from parrot.wire.to_ledger import move
 
 Prepared = Mapping[str, tuple[SubmitCall, Sequence[Lowered]]]  # by call
 LOST_ATTEMPTS = 100  # more than can have been made in what a broker forgot: their numbers are not given to others
@@ -89,6 +90,7 @@ def rebuild(
             _restore(machine, generation, found.variable.get(generation.variable))
             if lead.forgetful:
                 generation.attempt += LOST_ATTEMPTS
+                machine.cell.batch.write(move(keys.variable(generation.variable), {"attempt": str(generation.attempt)}))
     tell_who_waits(machine.cell, (generation for generations in calls for generation in generations))
     return machine, _unsent(machine)
 

@@ -41,6 +41,14 @@ def long_step(
     """{{text}} goes on and on: {{result}}"""
 
 
+@P.semantic_function()
+def long_tale(
+    text: Annotated[str, P.Input],
+    result: Annotated[str, P.Output(P.SamplingConfig(temperature=0.7, max_gen_length=60, ignore_tokenizer_eos=True))],
+) -> None:
+    """{{text}} goes on otherwise each time: {{result}}"""
+
+
 def chain(length: int, start: str = "It") -> list[P.Variable]:
     """A chain of calls in the current session, with a call of two outputs at its end; all variables that calls make."""
     made: list[P.Variable] = []

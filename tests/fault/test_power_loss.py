@@ -16,7 +16,19 @@ import parrot as P
 from parrot.broker.connection import connect
 from parrot.broker.embedded import EmbeddedServer
 from tests.fault.processes import Victim, core, engine
-from tests.fault.programs import KEYS, chain, check_left, engines, long_step, step, until_engines, until_it_adds_up, until_state
+from tests.fault.programs import (
+    KEYS,
+    PATIENCE,
+    chain,
+    check_left,
+    engines,
+    long_step,
+    long_tale,
+    step,
+    until_engines,
+    until_it_adds_up,
+    until_state,
+)
 from tests.fault.servers import journal, lose_power, written_before
 from tests.flow.waiting import until
 
@@ -91,6 +103,63 @@ async def test_a_cell_that_lost_power_with_its_servecore_works_on(tmp_path: Path
                 assert successor.said("may have lost what it had acknowledged") == 1
                 assert not await engines(redis) & known
             await check_left(redis, (session.id, [variable.id for variable in made]))
+
+
+async def test_a_reader_of_parts_that_were_lost_ends_with_the_value(tmp_path: Path) -> None:
+    """They are made anew, and differ; the reader was ahead of what is left."""
+    with (
+        EmbeddedServer(tmp_path / "broker") as server,
+        core(server.url, tmp_path / "core.log"),
+        engine(server.url, tmp_path / "engine.log", simulated_speed=1),
+    ):
+        async with connect(server.url) as redis:
+            await until_engines(redis)
+        async with P.AsyncSession(server.url):
+            made = long_tale(text="It")
+            read: list[P.Part] = []
+
+            async def reading() -> None:
+                async for part in made.stream(timeout=PATIENCE):
+                    read.append(part)  # noqa: PERF401 - who looks at it meanwhile sees it grow
+
+            async def has_read(many: int) -> bool:
+                return len(read) >= many
+
+            reader = asyncio.create_task(reading())
+            await until(partial(has_read, 4))
+            synced = journal(server).stat().st_size
+            await until(partial(has_read, 12))
+            lose_power(server, synced)
+            await asyncio.to_thread(server.start)
+            await reader
+            begun = max((place for place, part in enumerate(read) if part.reset), default=0)
+            assert "".join(map(str, read[begun:])) == await made.aget(timeout=PATIENCE)
+
+
+async def test_whoever_waits_for_what_a_lost_submission_would_have_made_is_told_so(tmp_path: Path) -> None:
+    """Nobody else says anything in this cell, and the server is back so soon that the app sees nothing of it."""
+    with (
+        EmbeddedServer(tmp_path / "broker") as server,
+        core(server.url, tmp_path / "core.log"),
+        engine(server.url, tmp_path / "engine.log"),
+    ):
+        async with connect(server.url) as redis:
+            await until_engines(redis)
+        async with P.AsyncSession(server.url) as session:
+            early = step(text="early")
+            await early.aget(timeout=PATIENCE)
+            await asyncio.sleep(1)  # until all that was written of it is said
+            synced = journal(server).stat().st_size
+            late = step(text="late")
+            waiting = asyncio.create_task(late.aget())
+            await session.flush()
+            lose_power(server, synced)
+            await asyncio.to_thread(server.start)
+            async with asyncio.timeout(PATIENCE):
+                with pytest.raises(P.VariableError, match="Redis has lost what was submitted"):
+                    await waiting
+            assert await early.aget(timeout=PATIENCE)
+            assert await step(text="again").aget(timeout=PATIENCE)
 
 
 # Between two batches of ServeCore -----------------------------------------------------------------

@@ -29,6 +29,7 @@ class Broker(Store):
         tasks, events: the streams, as messages.
         jobs: by engine, the stream of its orders.
         ends: how often each variable was ended, in whatever way.
+        refused: variables that the last commit would have moved, had they not ended.
     """
 
     def __init__(self, world: World) -> None:
@@ -38,6 +39,7 @@ class Broker(Store):
         self.events: list[Any] = []
         self.jobs: dict[str, list[tuple[ENTRY, Order]]] = {}
         self.ends: Counter[str] = Counter()
+        self.refused: list[str] = []
         self.wake_core: Callable[[], None] = lambda: None
         self.wake_engine: dict[str, Callable[[], None]] = {}
         self._last: dict[str, ENTRY] = {}
@@ -101,6 +103,7 @@ class Broker(Store):
             return False
         self._unsynced.clear()
         self._cursors, self._batches = cursors, batch.number
+        self.refused = [key.removeprefix(KEYS.variable("")) for name, key, *_ in batch.operations if name == "move" and self._ended(key)]
         self.apply(batch.operations)
         return True
 

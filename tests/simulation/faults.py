@@ -16,6 +16,7 @@ class Faults:
         engine_dies, engine_stops, engine_drains: at each tick of the troublemaker.
         engine_errs: that a generation is reported as failed by the engine's fault.
         beat_lost, said_twice, late: of messages.
+        not_understood: that ServeCore cannot decode what an engine says of the end of a generation.
         power_lost: at each tick of the troublemaker, that Redis forgets the end of what was written since ServeCore's last commit.
         poison, bad, hurried: of calls: those that kill their engine, those that no engine takes, those with a deadline.
         cancels: that a session cancels something, or itself.
@@ -31,6 +32,7 @@ class Faults:
     beat_lost: float = 0.2
     said_twice: float = 0.1
     late: float = 0.2
+    not_understood: float = 0.02
     power_lost: float = 0.2
     poison: float = 0.006
     bad: float = 0.006

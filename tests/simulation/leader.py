@@ -7,9 +7,11 @@ from typing import Any
 
 from parrot.core.batch import Batch
 from parrot.core.check import check_machine
+from parrot.core.generation_rules import FoundSet
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
 from parrot.core.recovery import rebuild
+from parrot.wire.to_core import GenerationDone, GenerationFailed
 from parrot.wire.to_engine import Order
 from tests.simulation.broker import Broker
 from tests.simulation.faults import Faults
@@ -34,6 +36,7 @@ class Leader(Process):
         self._successor = successor
         self._busy = True
         self._alarm = 0.0
+        self._own: list[FoundSet] = []
         self.machine: Machine | None = None
         self.alive = True
         self.later(0.01, self._lead)
@@ -74,7 +77,8 @@ class Leader(Process):
         assert self.machine is not None
         tasks, events = self._read(self._broker.tasks, self._cursors[0]), self._read(self._broker.events, self._cursors[1])
         cursors = self._cursors[0] + len(tasks), self._cursors[1] + len(events)
-        batch = self.machine.handle([*tasks, *events], self.world.now)
+        batch = self.machine.handle([*self._own, *tasks, *filter(self._understands, events)], self.world.now)
+        self._own.clear()
         if self.world.chance.random() < 0.02:
             findings = check_machine(self.machine)
             assert not findings, findings
@@ -85,12 +89,16 @@ class Leader(Process):
         most = self.world.chance.choice((0, 1, 5)) if self.world.happens(self._faults.late) else 512
         return stream[cursor : cursor + most]
 
+    def _understands(self, event: Any) -> bool:
+        return not (isinstance(event, GenerationDone | GenerationFailed) and self.world.happens(self._faults.not_understood))
+
     def _commit(self, cursors: tuple[int, int], batch: Batch) -> None:
         if not self._broker.commit(self._epoch, cursors, batch):
             self.world.say(self.name, "is superseded")
             self.kill()
             return
         self._cursors = cursors
+        self._own += map(FoundSet, self._broker.refused)
         if self.world.traced:
             for operation in batch.operations:
                 self.world.say(self.name, *operation)
@@ -113,7 +121,7 @@ class Leader(Process):
     def _wait(self) -> None:
         assert self.machine is not None
         self._busy = False
-        if self._cursors != (len(self._broker.tasks), len(self._broker.events)):
+        if self._own or self._cursors != (len(self._broker.tasks), len(self._broker.events)):
             self.wake()
         elif (due := self.machine.deadline()) is not None and (due < self._alarm or self._alarm <= self.world.now):
             self._alarm = due

@@ -11,6 +11,7 @@ if at[1] ~= ARGV[1] then return redis.status_reply('superseded') end
 if at[2] == ARGV[3] then return {{}, {}} end
 if (at[2] or '0') ~= ARGV[4] then return redis.status_reply('lost') end
 local batch = cjson.decode(ARGV[2])
+local MOST = 4000 -- parts of an operation that are given at once, since Lua passes no more than some 8000; even, so that pairs stay together
 local function ended(key)
   local state = redis.call('HGET', key, 'state')
   return state == 'ready' or state == 'failed' or state == 'cancelled'
@@ -43,7 +44,10 @@ local function apply(operation)
   elseif name == 'unless' then
     if redis.call('HGET', key, operation[3]) ~= operation[4] then redis.call(unpack(operation, 5)) end
   else
-    redis.call(name, unpack(operation, 2))
+    redis.call(name, unpack(operation, 2, math.min(MOST, #operation)))
+    for first = MOST + 1, #operation, MOST do
+      redis.call(name, key, unpack(operation, first, math.min(first + MOST - 1, #operation)))
+    end
   end
   return false
 end

@@ -19,9 +19,13 @@ class Cell:
 
     def __init__(self) -> None:
         self.standing: dict[str, Outcome] = {}
-        self.stream: asyncio.Queue[Entry] = asyncio.Queue()
+        self.stream: asyncio.Queue[Entry | None] = asyncio.Queue()
         self.looks: list[list[str]] = []
         self.failures: list[Exception] = []
+
+    def say_nothing(self) -> None:
+        """The read of the stream comes back empty."""
+        self.stream.put_nowait(None)
 
     def end(self, variable: str, text: str) -> None:
         self.standing[variable] = Outcome(VariableState.READY, text)
@@ -32,7 +36,8 @@ class Cell:
 
     async def hear(self) -> list[Entry]:
         self._fail()
-        return [await self.stream.get()]
+        entry = await self.stream.get()
+        return [] if entry is None else [entry]
 
     async def look(self, variables: Mapping[str, str]) -> list[Outcome]:
         self._fail()
@@ -146,6 +151,19 @@ async def test_a_variable_that_is_not_there_yet_is_looked_up_again(news: News, c
     cell.standing["a"] = Outcome(VariableState.FAILED, None, "variable", "It has expired.")
     async with asyncio.timeout(5):
         assert (await task).error == "It has expired."
+
+
+async def test_all_are_looked_up_again_after_a_silence(news: News, cell: Cell) -> None:
+    """A power loss that was too short to be seen may have taken what somebody waits for."""
+    first, second = await waiting(news, "a"), await waiting(news, "b")
+    cell.looks.clear()
+    cell.standing["b"] = Outcome(VariableState.FAILED, error="It is not there.", error_code="variable")
+    cell.say_nothing()
+    assert (await second).state == VariableState.FAILED
+    assert cell.looks == [["a", "b"]]
+    assert not first.done()
+    cell.end("a", "x")
+    await first
 
 
 async def test_all_are_looked_up_again_when_the_broker_was_away(news: News, cell: Cell) -> None:

@@ -94,6 +94,28 @@ async def test_a_stream_that_contradicts_the_value_is_begun_anew(session: FakeAs
     assert await read(said, from_=2) == ["3:abc"]
 
 
+async def test_a_reader_whose_parts_were_lost_and_made_anew_ends_with_the_value(session: FakeAsyncSession, said: P.Variable) -> None:
+    """As in a power loss: others have the numbers of those that were read."""
+    stream = aiter(said.stream())
+    session.fake.streams[said.id] = parts("The", " sky", " is")
+    text = [str(await anext(stream)) for _ in range(3)]
+    session.fake.streams[said.id] = parts("The", " sea", " may", " be", " blue")
+    text += [str(await anext(stream)) for _ in range(2)]
+    assert "".join(text) == "The sky is be blue"
+    session.fake.standings[said.id] = Outcome(READY, "The sea may be blue")
+    assert [part async for part in stream] == [P.Part(6, "", reset=True), P.Part(7, "The sea may be blue")]
+
+
+async def test_a_reader_that_is_ahead_of_what_was_made_anew_gets_the_value(session: FakeAsyncSession, said: P.Variable) -> None:
+    stream = aiter(said.stream())
+    session.fake.streams[said.id] = parts("The", " sky", " is")
+    for _ in range(3):
+        await anext(stream)
+    session.fake.streams[said.id] = parts("Blue", "!")
+    session.fake.standings[said.id] = Outcome(READY, "Blue!")
+    assert [part async for part in stream] == [P.Part(4, "", reset=True), P.Part(5, "Blue!")]
+
+
 @pytest.mark.parametrize(("state", "code", "error"), [(FAILED, "engine", P.EngineError), (CANCELLED, "cancelled", P.Cancelled)])
 async def test_a_failure_is_raised_after_the_parts(
     session: FakeAsyncSession, said: P.Variable, state: VariableState, code: str, error: type[Exception]

@@ -12,6 +12,8 @@ import pytest
 from parrot.broker.ledger import Lead
 from parrot.broker.streams import START, Entry
 from parrot.config import load
+from parrot.core.batch import Batch
+from parrot.core.generation_rules import FoundSet
 from parrot.core.limits import Limits
 from parrot.core.loop import MANY, Core, policy_of
 from parrot.core.machine import Machine
@@ -19,6 +21,7 @@ from parrot.core.scheduler import Scheduler
 from parrot.errors import NotLeader
 from parrot.wire.codec import encode
 from parrot.wire.to_core import OpenSession, Usage
+from parrot.wire.to_ledger import move, put
 from tests.unit.core.cell import KEYS, Cell
 from tests.unit.core.stage import DAY, ask, up
 
@@ -52,6 +55,7 @@ class SlowLedger:
         self.written: list[int] = []
         self.may_write = asyncio.Semaphore(0)
         self.superseded = False
+        self.refused: list[int] = []
 
     async def commit(self, cursors: Mapping[str, str], number: int, operations: Sequence[Any]) -> list[int]:
         self.begun.append(number)
@@ -59,7 +63,7 @@ class SlowLedger:
         if self.superseded:
             raise NotLeader("Another one leads.")
         self.written.append(number)
-        return []
+        return self.refused
 
     async def abandon(self, engines: Sequence[str]) -> None: ...
 
@@ -135,3 +139,15 @@ async def test_who_reads_hears_at_once_that_the_last_batch_was_not_written() -> 
     ledger.may_write.release()
     with pytest.raises(NotLeader):
         await turn
+
+
+async def test_the_machine_is_told_of_a_variable_that_was_set_before_what_was_decided_of_it_could_be_written() -> None:
+    ledger = SlowLedger()
+    ledger.may_write.release()
+    core = leading(ledger)
+    ledger.refused = [1, 2]
+    batch = Batch(1)
+    batch.write(move(KEYS.variable("a.x"), {}), put(KEYS.core, {}), move(KEYS.variable("b.x"), {}))
+    await core._carry_out([], batch)
+    assert core._own == [FoundSet("b.x")]
+    assert core.patience_ms() == 1  # it is told at once

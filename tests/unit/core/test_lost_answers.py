@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from parrot.core.engine_rules import MAX_LOST
+from parrot.core.generation_rules import FoundSet
 from parrot.core.graph import Generation
-from parrot.wire.to_core import EngineBeat, EngineDown, GenerationDone, GenerationFailed
-from parrot.wire.to_engine import Cancel
+from parrot.wire.to_core import EngineBeat, EngineDown, GenerationDone, GenerationFailed, Usage
+from parrot.wire.to_engine import Cancel, Job
 from tests.unit.core.cell import Cell, call, engine_up, open_session
 
 
@@ -156,3 +158,44 @@ def test_an_engine_that_was_given_up_is_told_so_whatever_it_holds(cell: Cell) ->
     cell.tell(EngineDown(engine="e1"), engine_up("e2"))
     batch = cell.tell(beat(last_entry(cell)))
     assert (batch.abandoned, batch.orders) == (["e1"], [])
+
+
+# Answers that nobody understands ------------------------------------------------------------------
+
+
+def test_a_variable_that_is_found_set_though_nobody_said_so_lets_what_waits_for_it_go_on(cell: Cell) -> None:
+    cell.tell(call("b", "B: {{i}} {{y}}", i="a.x"))
+    read = last_entry(cell)
+    (job,) = cell.take_jobs()
+    cell.publish(job)
+    orders = cell.tell(beat(read)).orders  # what is written of the new attempt is refused
+    (again,) = [order for _, _, order in orders if isinstance(order, Job)]
+    cell.take_jobs()
+    assert (again.variable, again.attempt) == ("a.x", 2)
+    orders = cell.tell(FoundSet("a.x")).orders
+    assert orders[0][2] == Cancel(variable="a.x", attempt=2)
+    assert [job.variable for job in cell.take_jobs()] == ["b.y"]
+    assert cell.call("a")["state"] == "done"
+    assert cell.tell(FoundSet("a.x"), FoundSet("nobody.x")).orders == []
+
+
+def test_a_variable_that_is_found_set_before_its_engine_said_so_waits_for_that(cell: Cell) -> None:
+    """The message says what it has cost."""
+    (job,) = cell.take_jobs()
+    event = cell.publish(job).model_copy(update={"usage": Usage(tokens_out=7)})
+    cell.tell(FoundSet("a.x"))
+    assert cell.call("a")["state"] != "done"
+    cell.tell(event)
+    assert cell.call("a")["state"] == "done"
+    assert cell.machine.graph.variables["a.x"].tokens == 7
+
+
+def test_a_generation_of_which_nothing_is_ever_heard_fails_with_what_waits_for_it(cell: Cell) -> None:
+    cell.tell(call("b", "B: {{i}} {{y}}", i="a.x"))
+    for number in range(1, MAX_LOST + 1):
+        (job,) = cell.take_jobs()
+        assert job.attempt == number
+        cell.tell(beat(f"{cell.batch.number}-99"))
+    assert cell.take_jobs() == []
+    assert cell.news() == [("a.x", "failed"), ("b.y", "failed")]
+    assert f"{MAX_LOST} times an engine was done with it" in cell.variable("a.x")["error"]

@@ -154,6 +154,17 @@ def test_after_a_power_loss_no_attempt_number_is_given_out_that_may_have_been_gi
     assert job.attempt > 100
 
 
+def test_what_was_skipped_after_a_power_loss_is_known_to_a_successor_that_sees_nothing_of_the_loss(cell: Cell) -> None:
+    cell.tell(call("a", "A: {{x}}"))
+    cell.restart(forgetful=True)
+    cell.tell(EngineDown(engine="e1"))
+    cell.restart()
+    cell.take_jobs()
+    cell.tell(engine_up("e2"))
+    (job,) = cell.take_jobs()
+    assert job.attempt > 100
+
+
 def test_a_call_whose_variable_somebody_deleted_fails_and_its_neighbours_go_on(cell: Cell) -> None:
     cell.tell(call("a", "A: {{x}}"), call("b", "{{i}} B: {{y}}", i="a.x"), call("c", "C: {{z}}"))
     _, neighbour = cell.take_jobs()
