@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
 from parrot.core.lowering import Lowered
-from parrot.core.objectives import IDLE, Objective, gathers
+from parrot.core.objectives import IDLE, Objective, head_of, members
 from parrot.core.programs import Program
 from parrot.criteria import Criterion
 from parrot.wire.digests import BLOCK_CHARACTERS, digest
@@ -73,6 +73,7 @@ class Generation:
         made: the variable that it makes.
         program: the calls that are connected with it.
         gathers: it waits for several calls at once.
+        head: the variable of which all of those wait, and gatherers: those of which it is the head.
         objective: what it is optimised for.
         beginnings: of its prompt, as other prompts may have them too; once it can run.
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
@@ -90,6 +91,8 @@ class Generation:
     made: Variable
     program: Program
     gathers: bool = False
+    head: str = ""
+    gatherers: list[Generation] | None = None
     objective: Objective = IDLE
     beginnings: Beginnings = UNREAD
     missing: int = 0
@@ -215,7 +218,7 @@ class Graph:
         inputs = [self.variables[name] for name in lowered.inputs]
         program = self._program(session, inputs)
         generation = made.producer = Generation(call, lowered, made, program)
-        generation.gathers = gathers(generation, inputs)
+        self._group(generation, inputs)
         made.program = program
         made.depth = 1 + max((needed.depth for needed in inputs), default=0)
         for needed in inputs:
@@ -223,6 +226,17 @@ class Graph:
                 needed.consumers.append(generation)
                 generation.missing += 1
         return generation
+
+    def _group(self, generation: Generation, inputs: Sequence[Variable]) -> None:
+        """What it waits for at once is a task group, which may have a head."""
+        group = members(generation, inputs)
+        generation.gathers = any(member.call is not group[0].call for member in group)
+        head = head_of(self, group) if generation.gathers else None
+        if head is not None:
+            generation.head = head.variable
+            if head.gatherers is None:
+                head.gatherers = []
+            head.gatherers.append(generation)
 
     def _program(self, session: Session, inputs: Iterable[Variable]) -> Program:
         """The one that a call with these inputs belongs to; it connects those that they come from."""
@@ -310,6 +324,7 @@ class Graph:
         producer, variable.producer = variable.producer, None
         if producer is not None:
             producer.ended = True
+            producer.gatherers = None
         return producer
 
     def restore_ended(self, generation: Generation) -> None:

@@ -14,7 +14,8 @@ throughput  throughput                      throughput
 
 Where a generation waits for several calls at once, those form a task group: none of them alone matters, only the last one. They and
 what they wait for have the objective `group`, and may share a batch that would be too large for one that must be quick. A member
-that itself waits for several calls makes a group within the group. What several ask for takes the strictest.
+that itself waits for several calls makes a group within the group. What all members wait for is serial again: each second lost
+there is lost for all, so it gets what their consumer hands up, as if it were its only maker. What several ask for takes the strictest.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Objective(NamedTuple):
         return self.kind in _SENSITIVE
 
 
+CHAIN = 16  # steps that are followed back from a member of a group, one after the other, to what others wait for too
+
 IDLE = Objective(Kind.THROUGHPUT)
 
 
@@ -97,11 +100,16 @@ def own(graph: Graph, generation: Generation) -> Objective:
 
 def handed_up(consumer: Generation) -> Objective:
     """What a generation asks of those that it waits for."""
+    alone = handed_up_alone(consumer)
+    if consumer.gathers and alone.kind is not Kind.THROUGHPUT:
+        return Objective(Kind.GROUP, consumer.call.id, alone.due)
+    return alone
+
+
+def handed_up_alone(consumer: Generation) -> Objective:
+    """What a generation asks of the only one that it waits for, or of what all wait for that it waits for."""
     kind, group, due = consumer.objective
-    kind = _HANDED_UP.get(kind, kind)
-    if consumer.gathers and kind is not Kind.THROUGHPUT:
-        return Objective(Kind.GROUP, consumer.call.id, due)
-    return Objective(kind, group, due)
+    return Objective(_HANDED_UP.get(kind, kind), group, due)
 
 
 def derive(graph: Graph, generation: Generation) -> Objective:
@@ -110,6 +118,9 @@ def derive(graph: Graph, generation: Generation) -> Objective:
     for consumer in generation.made.consumers:
         if not consumer.ended:
             objective = strictest(objective, handed_up(consumer))
+    for gatherer in generation.gatherers or ():
+        if not gatherer.ended:
+            objective = strictest(objective, handed_up_alone(gatherer))
     return objective
 
 
@@ -147,23 +158,48 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
 
 
 def producers(graph: Graph, generation: Generation) -> Iterable[Generation]:
-    """The generations that it waits for."""
+    """The generations that it waits for, and that of which all of those wait."""
     for name in generation.lowered.inputs:
         producer = graph.variables[name].producer
         if producer is not None:
             yield producer
+    if generation.head and (head := graph.variables[generation.head].producer) is not None:
+        yield head
 
 
-def gathers(generation: Generation, inputs: Iterable[Variable]) -> bool:
-    """Whether a generation waits for several calls at once.
+def members(generation: Generation, inputs: Iterable[Variable]) -> list[Generation]:
+    """The makers of a generation's inputs that it waits for at once: a task group, if they are of several calls.
 
     Not counted are calls that have ended, earlier outputs of its own call, and what the last one of its inputs waits for: those come one
     after the other.
     """
     producers = [needed.producer for needed in inputs if needed.producer is not None and needed.producer.call is not generation.call]
     depth = max((producer.made.depth for producer in producers), default=0)
-    last = [producer for producer in producers if producer.made.depth == depth]
-    if any(producer.call is not last[0].call for producer in last):
-        return True
-    before = {name for producer in last for name in producer.lowered.inputs}
-    return any(producer.call is not last[0].call and producer.variable not in before for producer in producers)
+    before = {name for producer in producers if producer.made.depth == depth for name in producer.lowered.inputs}
+    return [producer for producer in producers if producer.variable not in before]
+
+
+def head_of(graph: Graph, group: Iterable[Generation]) -> Generation | None:
+    """What every member of a task group waits for, the last of it; None if there is nothing, or several that run at once."""
+    common: set[str] | None = None
+    for member in group:
+        common = _awaited(graph, member) if common is None else common & _awaited(graph, member)
+        if not common:
+            return None
+    heads = [producer for name in common or () if (producer := graph.variables[name].producer) is not None]
+    last = max(heads, key=lambda head: head.made.depth)
+    before = _awaited(graph, last)
+    return last if all(head is last or head.variable in before for head in heads) else None
+
+
+def _awaited(graph: Graph, generation: Generation) -> set[str]:
+    """The variables that a generation waits for, and those that these wait for, as long as it is one after the other."""
+    found: set[str] = set()
+    for _ in range(CHAIN):
+        waits = [name for name in generation.lowered.inputs if graph.variables[name].producer is not None]
+        found.update(waits)
+        only = graph.variables[waits[0]].producer if len(waits) == 1 else None
+        if only is None:
+            break
+        generation = only
+    return found

@@ -80,6 +80,59 @@ def test_what_a_member_waits_for_alone_belongs_to_its_group(story: Story) -> Non
     assert story.objective("load") == Objective(Kind.GROUP, "reduce")
 
 
+def test_what_all_members_of_a_group_wait_for_is_serial_again(story: Story) -> None:
+    story.add("question")
+    story.add("plan", "question")
+    for part in ("m1", "m2", "m3"):
+        story.add(part, "plan")
+    story.add("reduce", "m1", "m2", "m3")
+    story.want("reduce", LATENCY)
+    assert story.kinds("question", "plan", "m1", "reduce") == [Kind.LATENCY, Kind.LATENCY, Kind.GROUP, Kind.LATENCY]
+    story.want("reduce", THROUGHPUT)
+    assert story.kinds("question", "plan", "m1") == [Kind.THROUGHPUT] * 3
+    story.want("reduce", TTFT)
+    assert story.kinds("question", "plan", "m1") == [Kind.LATENCY, Kind.LATENCY, Kind.GROUP]
+
+
+def test_it_is_so_too_if_members_come_one_or_more_steps_later(story: Story) -> None:
+    story.add("plan")
+    for part in ("1", "2"):
+        story.add(f"draft{part}", "plan")
+        story.add(f"critique{part}", f"draft{part}")
+    story.add("m3", "plan")
+    story.add("reduce", "critique1", "critique2", "m3")
+    story.want("reduce", LATENCY)
+    assert story.kinds("plan", "draft1", "critique2", "m3") == [Kind.LATENCY, *[Kind.GROUP] * 3]
+
+
+def test_of_what_all_members_wait_for_the_last_one_counts_and_what_runs_beside_it_is_a_group(story: Story) -> None:
+    story.add("first")
+    story.add("plan", "first")
+    story.add("facts")
+    for part in ("m1", "m2"):
+        story.add(part, "first", "plan")
+    story.add("reduce", "m1", "m2")
+    story.want("reduce", LATENCY)
+    assert story.kinds("first", "plan") == [Kind.LATENCY] * 2
+    for part in ("n1", "n2"):
+        story.add(part, "plan", "facts")
+    story.add("other", "n1", "n2")
+    story.want("other", LATENCY)
+    assert story.objective("facts").kind == Kind.GROUP
+
+
+def test_the_head_of_a_group_within_a_group_is_in_a_group_too(story: Story) -> None:
+    story.add("head")
+    for part in ("a1", "a2"):
+        story.add(part, "head")
+    story.add("m1", "a1", "a2")
+    story.add("m2")
+    story.add("reduce", "m1", "m2")
+    story.want("reduce", LATENCY)
+    assert story.kinds("head", "m1") == [Kind.GROUP] * 2
+    assert story.objective("m1").group == "reduce"
+
+
 def test_a_member_that_gathers_makes_a_group_within_the_group(story: Story) -> None:
     for part in ("a1", "a2", "m2"):
         story.add(part)
