@@ -298,6 +298,45 @@ def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_f
     assert kept == {variable.id: _objective(variable) for variable in living}
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_graph_in_any_order_of_wishes_has_the_objectives_that_its_edges_alone_say(data: st.DataObject) -> None:
+    """All is derived once more from who reads what, and from what is asked, by another way: from the sinks up, with sets of ancestors."""
+    story, edges, asked = Story(), dict[str, list[str]](), dict[str, Criterion | None]()
+    for number in range(data.draw(st.integers(1, 12), "calls")):
+        needs = data.draw(st.lists(st.sampled_from(sorted(edges)), unique=True, max_size=4), "needs") if edges else []
+        story.add(f"n{number}", *needs)
+        edges[f"n{number}"] = needs
+        if data.draw(st.booleans(), "wish"):
+            name = data.draw(st.sampled_from(sorted(edges)), "of")
+            asked[name] = data.draw(st.sampled_from([None, LATENCY, TTFT, TPOT, THROUGHPUT]))
+            story.want(name, asked[name])
+    depth: dict[str, int] = {}
+    for name, needs in edges.items():
+        depth[name] = 1 + max((depth[need] for need in needs), default=0)
+    found = {name: Kind.THROUGHPUT if (wish := asked.get(name)) is None else Kind(wish.value) for name in edges}
+    for name in sorted(edges, key=lambda name: -depth[name]):
+        handed = {Kind.TTFT: Kind.LATENCY, Kind.TPOT: Kind.THROUGHPUT}.get(found[name], found[name])
+        last = [need for need in edges[name] if depth[need] == max(map(depth.__getitem__, edges[name]))]
+        group = [need for need in edges[name] if not any(need in edges[one] for one in last)]
+        asks = dict.fromkeys(edges[name], handed)
+        if len(group) > 1 and handed is not Kind.THROUGHPUT:
+            asks = dict.fromkeys(edges[name], Kind.GROUP)
+            shared = set.intersection(*(_in_a_row(edges, member) for member in group))
+            head = max(shared, key=depth.__getitem__, default=None)
+            if head is not None and shared <= {head} | _in_a_row(edges, head):
+                asks[head] = min(handed, asks.get(head, handed), key=STRICTNESS.__getitem__)
+        for need, kind in asks.items():
+            found[need] = min(found[need], kind, key=STRICTNESS.__getitem__)
+    assert found == {name: story.objective(name).kind for name in edges}
+
+
+def _in_a_row(edges: dict[str, list[str]], name: str) -> set[str]:
+    """What a call needs, and what that needs, as long as it is one only."""
+    needs = set(edges[name])
+    return needs | _in_a_row(edges, edges[name][0]) if len(needs) == 1 else needs
+
+
 def _objective(variable: Variable) -> Objective:
     assert variable.producer is not None
     return variable.producer.objective
