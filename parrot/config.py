@@ -6,9 +6,11 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, YamlConfigSettingsSource
+from yaml import YAMLError
 
 from parrot.errors import ConfigurationError
 
@@ -93,8 +95,13 @@ class Settings(BaseSettings):
         """Celery's broker URL."""
         if self.celery_url is not None:
             return self.celery_url
-        head, slash, database = self.redis_url.rpartition("/")
-        return f"{head}/1" if slash and database.isdigit() else f"{self.redis_url.rstrip('/')}/1"
+        url = urlsplit(self.redis_url)
+        if url.scheme == "unix":
+            if "@" in url.netloc:
+                raise ConfigurationError("PARROT_CELERY_URL must be set: Celery cannot log in over the socket that PARROT_REDIS_URL names.")
+            return f"redis+socket://{url.path}?virtual_host=1"
+        tls = [option for option in url.query.split("&") if option.startswith("ssl_")]  # others are redis-py's, which Celery does not know
+        return urlunsplit(url._replace(path="/1", query="&".join(tls)))
 
     @classmethod
     def settings_customise_sources(
@@ -109,7 +116,11 @@ class Settings(BaseSettings):
         if path := os.environ.get("PARROT_CONFIG"):
             if not Path(path).is_file():
                 raise ConfigurationError(f"PARROT_CONFIG names {path}, which is not a file.")
-            sources += (YamlConfigSettingsSource(settings_cls, yaml_file=path),)
+            try:
+                sources += (YamlConfigSettingsSource(settings_cls, yaml_file=path),)
+            except (YAMLError, UnicodeError, ValueError, TypeError) as error:
+                said = " ".join(str(error).split())
+                raise ConfigurationError(f"PARROT_CONFIG names {path}, which has no settings in YAML, `name: value`: {said}.") from None
         return sources
 
 

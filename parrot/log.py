@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
-_IN_URL = re.compile(r"(?P<before>\b[a-z][a-z0-9+.\-]*://[^/\s:@]*:)[^/\s@]+@", re.IGNORECASE)
+from parrot.passwords import without_password
+
 _SECRET = re.compile(r"password|passwd|secret|api_?key|authorization", re.IGNORECASE)
 _HIDDEN = "***"
 
@@ -65,11 +66,11 @@ def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, str):
-        return _IN_URL.sub(rf"\g<before>{_HIDDEN}@", value)
+        return without_password(value)
     if isinstance(value, dict):
         return {name: _HIDDEN if isinstance(name, str) and _SECRET.search(name) else _hidden(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_hidden(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _IN_URL.sub(rf"\g<before>{_HIDDEN}@", str(value))
+    return without_password(str(value))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import NoReturn, Self
+from weakref import WeakSet
 
 from parrot.app.finding import all_variables, find_variable
 from parrot.app.outbox import Receipt, refused
@@ -25,9 +26,10 @@ class AsyncSession(BaseSession):
 
     _loop: asyncio.AbstractEventLoop
     _receipts: dict[Receipt, None]  # of what was submitted since the last flush, in order; without those that are acknowledged
+    _told: WeakSet[Receipt]  # refused ones that a variable has raised: the program knows when it leaves the block
 
     async def __aenter__(self) -> Self:
-        self._loop, self._receipts = asyncio.get_running_loop(), {}
+        self._loop, self._receipts, self._told = asyncio.get_running_loop(), {}, WeakSet()
         await self._open()
         self._become_current()
         return self
@@ -36,7 +38,9 @@ class AsyncSession(BaseSession):
         self._cease_to_be_current()
         await self._close(*self._take_leave(), in_peace=error is None)
         if error is None:
-            await self.flush()
+            for receipt in await self._settled():
+                if receipt not in self._told:
+                    receipt.result()
 
     async def flush(self) -> None:
         """Wait until Redis has acknowledged all that was submitted so far.
@@ -45,13 +49,17 @@ class AsyncSession(BaseSession):
             BrokerUnavailable: it did not take some of it; the variables concerned raise the same.
             Overloaded: too many calls are under way; those that were not taken left no trace.
         """
+        for receipt in await self._settled():
+            receipt.result()
+
+    async def _settled(self) -> list[Receipt]:
+        """What was submitted since the last time, when all of it is acknowledged or refused."""
         receipts = list(self._receipts)
         if receipts:
             await asyncio.wait(receipts)
         for receipt in receipts:
             self._receipts.pop(receipt, None)
-        for receipt in receipts:
-            receipt.result()
+        return receipts
 
     async def find(self, wanted: str) -> Variable:
         """A variable of this session that was made elsewhere.
@@ -72,6 +80,9 @@ class AsyncSession(BaseSession):
             BrokerUnavailable: Redis does not answer.
         """
         return await self.arun(partial(all_variables, self))
+
+    def told(self, receipts: Iterable[Receipt]) -> None:
+        self._told.update(receipts)
 
     def may_block(self, instead: str) -> NoReturn:
         raise SessionError(f"The variable belongs to an AsyncSession, where this would block the event loop. Write `{instead}`.")

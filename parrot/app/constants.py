@@ -68,6 +68,10 @@ class ConstantStore:
         self._clock = clock
         self._stored: dict[str, float] = {}
 
+    def forget(self) -> None:
+        """What was stored may be gone: the server that is there now may have lost it."""
+        self._stored.clear()
+
     async def keep(self, texts: Mapping[str, str]) -> None:
         """See to it that texts are stored, by hash."""
         now = self._clock()

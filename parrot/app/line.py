@@ -35,7 +35,7 @@ class Line:
     def __init__(self, url: str, keys: Keys, session: str, tenant: str) -> None:
         self._url = url
         self._session = session
-        self._redis = connect(url)
+        self._redis = connect(url, connected=self._begin_anew)
         self._constants = ConstantStore(Texts(self._redis, keys).put)
         self._submission = Submission(self._redis, keys, tenant)
         self._whereabouts = Whereabouts(self._redis, keys)
@@ -120,6 +120,10 @@ class Line:
         """
         with in_sentences(self._url):
             return await self._directory.heads(self._session, variables)
+
+    def _begin_anew(self) -> None:
+        """After a power loss or a failover there is a new connection, to a server that may lack texts that were stored."""
+        self._constants.forget()
 
     async def _deliver(self, parcels: Sequence[Parcel]) -> list[str]:
         with in_sentences(self._url):

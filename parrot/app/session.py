@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -175,6 +175,10 @@ class BaseSession(ABC):
     def cancel_variable(self, variable: Variable) -> None:
         """Send word that a variable is wanted no more."""
         self._tell(CancelVariable(session=self.id, variable=variable.id))
+
+    @abstractmethod
+    def told(self, receipts: Iterable[Receipt]) -> None:
+        """Somebody was told which of these were refused."""
 
     @abstractmethod
     def may_block(self, instead: str) -> None:

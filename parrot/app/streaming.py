@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -76,12 +76,22 @@ class Place:
         number: of the last part that was read.
 
     Attributes:
-        said: the text up to there, since the last reset; None if it was read by somebody else.
+        said: the text up to there, since the last reset; None if it was read elsewhere, and those parts are not there.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.said: str | None = None if number else ""
+        self._looked = not number
+
+    async def look(self, all_parts: Callable[[], Awaitable[Sequence[tokens.Part]]]) -> None:
+        """Find out what was said where somebody else stopped, once."""
+        if self._looked:
+            return
+        before = [part for part in await all_parts() if part.number <= self.number]
+        self._looked = True
+        if before and before[-1].number == self.number:
+            self.said = _said(before)
 
     def go_on(self, parts: Sequence[Part]) -> None:
         """These were read."""
@@ -132,6 +142,7 @@ async def _listen(variable: Variable, place: Place, line: Line, patient: bool) -
     while True:
         ring = line.listen(variable.id, number)  # before the look, so that nothing is missed
         try:
+            await place.look(partial(line.all_parts, variable.id))
             ended = variable.ended  # before the look too: then nothing can come after it
             if parts := await line.parts(variable.id, number):
                 return parts
@@ -160,9 +171,16 @@ async def _ring_or_end(variable: Variable, ring: asyncio.Future[None], line: Lin
 
 def _rest(value: str, number: int, parts: Sequence[tokens.Part]) -> Sequence[tokens.Part]:
     """What a value has beyond its parts: all of it, if it came without a stream. It is numbered after the last part."""
+    last = parts[-1].number if parts else 0
+    if number > last + 2:  # it has read more than there is, even with what comes at the end
+        return _anew(value, number)
+    return [part for part in _beyond(value, _said(parts), last) if part.number > number]
+
+
+def _said(parts: Sequence[tokens.Part]) -> str:
+    """Their text since the last reset."""
     resets = [place for place, part in enumerate(parts) if part.kind == "reset"]
-    streamed = "".join(part.text for part in parts[resets[-1] if resets else 0 :])
-    return [part for part in _beyond(value, streamed, parts[-1].number if parts else 0) if part.number > number]
+    return "".join(part.text for part in parts[resets[-1] if resets else 0 :])
 
 
 def _beyond(value: str, said: str, last: int) -> Sequence[tokens.Part]:
@@ -171,4 +189,8 @@ def _beyond(value: str, said: str, last: int) -> Sequence[tokens.Part]:
         return []
     if value.startswith(said):
         return [tokens.Part(last + 1, value.removeprefix(said))]
+    return _anew(value, last)
+
+
+def _anew(value: str, last: int) -> Sequence[tokens.Part]:
     return [tokens.Part(last + 1, "", (), "reset"), tokens.Part(last + 2, value)]

@@ -9,7 +9,7 @@ from parrot.app.line import Line
 from parrot.app.outbox import Receipt
 from parrot.app.wishes import Wish
 from parrot.broker.variables import Outcome
-from parrot.errors import BrokerUnavailable, GetTimeout
+from parrot.errors import BrokerUnavailable, GetTimeout, ParrotError
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import WantVariable
 
@@ -47,8 +47,12 @@ async def taken(variable: Variable) -> None:
     Raises:
         BrokerUnavailable, Overloaded: it did not take it.
     """
-    for receipt in variable.receipts:
-        await _acknowledged(receipt)
+    try:
+        for receipt in variable.receipts:
+            await _acknowledged(receipt)
+    except ParrotError:
+        variable.session.told(variable.receipts)
+        raise
 
 
 async def _acknowledged(receipt: Receipt) -> None:

@@ -13,6 +13,8 @@ from parrot.wire.keys import Keys
 from parrot.wire.states import ENDED
 from parrot.wire.to_core import CancelSession, CancelVariable
 
+BEGINNING = 4
+
 
 class Cancelling:
     """Asks ServeCore to cancel what somebody else submitted.
@@ -30,7 +32,8 @@ class Cancelling:
         """Cancel a variable or a session.
 
         Args:
-            wanted: the id of a variable, or a session as `Directory.find` understands it.
+            wanted: the id of a variable, or a session as `Directory.find` understands it, with 4 characters of an id at least: a slip is
+                not to hit the only session that there is.
 
         Returns:
             What was asked for, in words.
@@ -41,7 +44,7 @@ class Cancelling:
         """
         session, state = await cast(Any, self._redis.hmget(self._keys.variable(wanted), ["session", "state"]))
         if session is None:
-            found = await Directory(self._redis, self._keys).find(wanted)
+            found = await Directory(self._redis, self._keys).find(wanted, least=BEGINNING)
             await append(self._redis, self._keys.tasks, [CancelSession(session=found)])
             return f"session {found}"
         if state.decode() in ENDED:

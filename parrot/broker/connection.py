@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions
 from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
@@ -15,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from parrot.errors import BrokerUnavailable, ConfigurationError
+from parrot.passwords import without_password
 
 
 class _Cancellable:
@@ -94,16 +94,23 @@ class Run:
 BLOCK_MS = 5_000  # a blocking read comes back at least this often; it wakes at once when something is written
 
 
-def connect(url: str, *, run: Run | None = None) -> Redis:
+def connect(url: str, *, run: Run | None = None, connected: Callable[[], None] | None = None) -> Redis:
     """A client for the server at `url`; connects at the first command, and again when a connection breaks.
 
     Args:
         url: `redis://[user:password@]host:port/db`, `rediss://…` for TLS, or `unix://path`.
         run: to which commands may go; none goes to another one.
+        connected: called with each connection that was made.
 
     Raises:
         ConfigurationError: the URL cannot be understood.
     """
+
+    async def greet(connection: Connection) -> None:
+        await (connection.on_connect() if run is None else run.greet(connection))
+        if connected is not None:
+            connected()
+
     try:
         redis = Redis.from_url(
             url,
@@ -112,21 +119,16 @@ def connect(url: str, *, run: Run | None = None) -> Redis:
             socket_timeout=BLOCK_MS / 1000 + 5,
             socket_keepalive=True,
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
-            redis_connect_func=None if run is None else run.greet,
+            redis_connect_func=None if run is None and connected is None else greet,
         )
         pool = redis.connection_pool
         pool.connection_class = _CONNECTIONS.get(pool.connection_class, pool.connection_class)
+        pool.make_connection()  # which does not connect, but knows what can be said in a URL
         return redis
-    except ValueError as error:
-        raise ConfigurationError(f"{without_password(url)!r} is not a Redis URL: {error}. Write redis://host:port/db.") from None
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown and logged."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"))
+    except (ValueError, TypeError) as error:
+        # What redis-py says may quote a part of the password.
+        why = "in a user name and a password, write : / ? # @ as %3A %2F %3F %23 %40" if "@" in url else str(error)
+        raise ConfigurationError(f"{without_password(url)!r} is not a Redis URL: {why}. Write redis://host:port/db.") from None
 
 
 @contextmanager

@@ -62,11 +62,12 @@ class Directory:
         states = await self._states({call for group in calls for call in group})
         return [session_entry(i, row, [states[call] for call in group]) for i, row, group in zip(ids, rows, calls, strict=True) if row]
 
-    async def find(self, wanted: str) -> str:
+    async def find(self, wanted: str, least: int = 1) -> str:
         """The id of the session that a person means.
 
         Args:
             wanted: an id, the beginning of exactly one id, or a name, of which the newest session is taken.
+            least: characters that stand for an id.
 
         Raises:
             SessionError: there is none, or several ids begin so.
@@ -74,7 +75,7 @@ class Directory:
         ids = await self._newest(None)
         if wanted in ids:
             return wanted
-        begin = [i for i in ids if i.startswith(wanted)]
+        begin = [i for i in ids if i.startswith(wanted) and len(wanted) >= least]
         if len(begin) == 1:
             return begin[0]
         names = await self._pipelined(ids, lambda pipe, i: pipe.hget(self._keys.session(i), "name"))
@@ -98,7 +99,7 @@ class Directory:
             return wanted
         sessions = reversed(await self._newest(None))
         calls = [call for group in await self._lists(map(self._keys.calls, sessions)) for call in group]
-        begin = [call for call in calls if call.startswith(wanted)]
+        begin = [call for call in calls if call.startswith(wanted) and wanted]
         if len(begin) == 1:
             return begin[0]
         rows = await self._pipelined(calls, lambda pipe, call: pipe.hmget(self._keys.call(call), ("function", "submitted")))

@@ -1,7 +1,7 @@
 """Giving a dead letter another chance, for instance after an upgrade.
 
-A call is submitted as a new one: whoever asked for the old one was told that it failed, and a variable is set once. Every other
-task or event is appended again as it was.
+A call is submitted as a new one: whoever asked for the old one was told that it failed, and a variable is set once. It has no
+deadline of its own any more. Every other task or event is appended again as it was.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Replay:
             return {}
         await self._check_texts(call)
         call |= {"call": (name := fresh(str(call["function"]))), "outputs": _renamed(call["outputs"], name)}
+        call.pop("deadline", None)  # that of its first life, which is over as a rule; its session's holds
         before, after = await self._session(call, fresh)
         body = orjson.dumps(call)
         entries = [*before, cast(Fields, letter.fields | {b"body": body}), *after]

@@ -67,13 +67,19 @@ class StreamReader:
             self._count = min(self._most, 2 * self._count)
 
 
-async def append(redis: Redis, stream: str, messages: Iterable[Message]) -> list[str]:
+async def append(redis: Redis, stream: str, messages: Iterable[Message], *, whole: bool = False) -> list[str]:
     """Append messages in order, in one round trip.
+
+    Args:
+        redis: a client.
+        stream: its name.
+        messages: whatever.
+        whole: all or none; else a server that is nearly full may take some of them and raise all the same.
 
     Returns:
         The ids of the entries; once they are returned, the messages are as durable as the server makes them.
     """
-    pipe = redis.pipeline(transaction=False)
+    pipe = redis.pipeline(transaction=whole)
     for message in messages:
         pipe.xadd(stream, encode(message))  # type: ignore[arg-type]
     return [raw.decode() for raw in await pipe.execute()]

@@ -44,7 +44,7 @@ class Submission:
         """
         if any(isinstance(message, SubmitCall) for message in messages):
             await self._check()
-        return await append(self._redis, self._keys.tasks, messages)
+        return await append(self._redis, self._keys.tasks, messages, whole=True)
 
     async def _check(self) -> None:
         if time.monotonic() - self._looked > FRESH:

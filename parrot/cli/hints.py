@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 
-from parrot.broker.connection import without_password
+from parrot.passwords import without_password
 
 
 def redis_line(url: str, *command: str) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from parrot.broker.connection import BLOCK_MS, Run, connect, in_sentences, without_password
+from parrot.broker.connection import BLOCK_MS, Run, connect, in_sentences
 from parrot.broker.ledger import Lead, Ledger
 from parrot.broker.renewal import Renewal
 from parrot.broker.streams import Entry, StreamReader
@@ -30,6 +30,7 @@ from parrot.core.recovery import Foresight, foresee, rebuild
 from parrot.core.scheduler import Scheduler
 from parrot.core.undecodable import SetInVain, answers, set_in_vain
 from parrot.errors import BrokerUnavailable, InternalError, MessageError, NotLeader, ParrotError
+from parrot.passwords import without_password
 from parrot.wire import to_core
 from parrot.wire.keys import Keys
 from parrot.wire.to_core import EngineDown, Event, Task

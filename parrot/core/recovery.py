@@ -20,6 +20,7 @@ from parrot.core.limits import Limits
 from parrot.core.lowering import Lowered, take_apart
 from parrot.core.machine import Machine
 from parrot.core.policy import Engine, Policy
+from parrot.core.session_rules import note_limits
 from parrot.core.taking_over import resume, resume_call, resume_engine, resume_session, settle_objectives
 from parrot.criteria import Criterion
 from parrot.errors import InternalError
@@ -91,6 +92,7 @@ def rebuild(
             if lead.forgetful:
                 generation.attempt += LOST_ATTEMPTS
                 machine.cell.batch.write(move(keys.variable(generation.variable), {"attempt": str(generation.attempt)}))
+    note_limits(machine.cell)
     tell_who_waits(machine.cell, (generation for generations in calls for generation in generations))
     return machine, _unsent(machine)
 

@@ -81,7 +81,7 @@ def note_progress(cell: Cell) -> None:
     graph = cell.graph
     for session in cell.changed.values():
         cell.batch.write(put(cell.keys.session(session.id), records.progress(session)))
-    figures = {"active": len(graph.calls), "limit_active": cell.limits.active, "limit_tenant": cell.limits.tenant_active}
+    figures = _figures(cell)
     idle = []
     for name in sorted({session.tenant for session in cell.changed.values()}):
         if calls := graph.tenants[name]:
@@ -92,6 +92,15 @@ def note_progress(cell: Cell) -> None:
     if idle:
         cell.batch.write(("HDEL", cell.keys.core, *idle))
     cell.changed.clear()
+
+
+def note_limits(cell: Cell) -> None:
+    """Say how much is under way, and how much may be: of a new leader other limits may hold."""
+    cell.batch.write(put(cell.keys.core, {name: str(figure) for name, figure in _figures(cell).items()}))
+
+
+def _figures(cell: Cell) -> dict[str, int]:
+    return {"active": len(cell.graph.calls), "limit_active": cell.limits.active, "limit_tenant": cell.limits.tenant_active}
 
 
 def _close(cell: Cell, session: Session) -> None:

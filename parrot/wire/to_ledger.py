@@ -40,7 +40,7 @@ def answer(variable_key: str, news_key: str, session_key: str, variable: str, li
     """Make a variable that has failed before anything could be done for it, and tell its session; does nothing if it exists.
 
     Args:
-        life: for how many seconds it can be read; the news too, if no session of that name lives.
+        life: for how many seconds it can be read; the news too, unless a session of that name is open.
         fields: of the variable, its state among them.
     """
     return ("answer", variable_key, news_key, session_key, variable, life, *_flat(fields))

@@ -3,6 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
+from parrot.broker.cancelling import Cancelling
 from parrot.broker.directory import Directory
 from parrot.broker.entries import ArgumentEntry, DecisionEntry
 from parrot.errors import SessionError
@@ -164,3 +165,17 @@ async def test_engines_are_listed_by_name(directory, redis):
     await redis.hset(KEYS.engine("a-1"), mapping={"name": "a"})
     found = await directory.engines()
     assert [(engine.id, engine.pid, engine.kv_used) for engine in found] == [("a-1", 0, 0.0), ("b-2", 12, 0.5)]
+
+
+async def test_nothing_means_nothing(directory):
+    with pytest.raises(SessionError, match="No session has the id or the name"):
+        await directory.find("")
+    with pytest.raises(SessionError, match="No call has the id"):
+        await directory.find_call("")
+
+
+@pytest.mark.parametrize("wanted", ["", "b", "bet"])
+async def test_a_slip_of_few_letters_cancels_nothing(directory, redis, wanted):
+    with pytest.raises(SessionError, match="No session has the id or the name"):
+        await Cancelling(redis, KEYS).cancel(wanted)
+    assert await Cancelling(redis, KEYS).cancel("beta") == "session beta-1"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
 from redis.asyncio import Redis
 
 import parrot as P
-from parrot.wire.keys import Keys
+from parrot.wire.codec import VERSION
+from parrot.wire.keys import Keys, content_hash
 from tests.flow.cells import running
 from tests.flow.waiting import until
 
@@ -236,3 +238,39 @@ async def test_a_get_of_what_has_expired_raises_and_does_not_hang(redis_url: str
         for again in (text.aget(), text.aget(criteria=None)):
             with pytest.raises(P.VariableError, match=r"is not there \(any more\): it has expired"):
                 await asyncio.wait_for(again, 20)
+
+
+async def test_higher_limits_of_a_new_servecore_hold_at_once(redis_url: str, real_redis: Redis) -> None:
+    async with running(redis_url, max_active=1, engines=0), P.AsyncSession(redis_url) as session:
+        say("it")
+        await session.flush()
+        await until(lambda: real_redis.scard(KEYS.active))
+    async with running(redis_url, max_active=100, engines=0), P.AsyncSession(redis_url) as session:
+        say("it")
+        await session.flush()
+
+
+async def test_nothing_is_left_of_a_task_that_is_not_understood_in_a_closed_session(redis_url: str, real_redis: Redis) -> None:
+    async with running(redis_url, engines=0, result_seconds=1):
+        async with P.AsyncSession(redis_url) as session:
+            await session.flush()
+        await until(lambda: real_redis.hexists(KEYS.session(session.id), "closed"))
+        body = json.dumps({"session": session.id, "variable": "late", "name": "late", "later": 1})
+        await real_redis.xadd(KEYS.tasks, {"v": str(VERSION), "kind": "DeclareVariable", "body": body})
+        await until(lambda: real_redis.xlen(KEYS.dead))
+
+        async def gone() -> bool:
+            return not [key async for key in real_redis.scan_iter(f"{KEYS.session('*')}")]
+
+        await until(gone)
+
+
+async def test_a_long_text_that_redis_lost_is_stored_again_with_the_next_call(redis_url: str, real_redis: Redis) -> None:
+    text = "A long system prompt. " * 100
+    async with running(redis_url), P.AsyncSession(redis_url) as session:
+        assert await say(text).aget(timeout=10)
+        assert await real_redis.delete(KEYS.text(content_hash(text))) == 1  # as a power loss does, which breaks connections too
+        await real_redis.client_kill_filter(_type="normal", skipme=True)
+        await session.flush()
+        assert await say(text + " ").aget(timeout=10)
+        assert await say(text).aget(timeout=10)

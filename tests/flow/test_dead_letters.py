@@ -158,3 +158,10 @@ async def test_a_variable_and_a_session_are_cancelled_from_outside(cell: Redis, 
         return bool(await cell.hget(KEYS.session("s"), "state") == b"closed")
 
     await until(closed)
+
+
+async def test_a_call_whose_deadline_is_over_is_submitted_again_without_it(cell: Redis, redis_url: str) -> None:
+    late = call().model_copy(update={"deadline": 1.0})
+    letter = await poison(cell, late)
+    result = await parrot(redis_url, "dead", "replay", letter)
+    assert await value_of_the_replayed(cell, result.output)

@@ -39,3 +39,30 @@ def test_weights_that_are_no_json_are_refused_with_an_example(monkeypatch: pytes
 def test_a_setting_out_of_range_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"max_running \(PARROT_MAX_RUNNING\) is wrong"):
         load(max_running=0)
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/1"),
+        ("redis://app:pw@host", "redis://app:pw@host/1"),
+        ("redis://host:6379/0?socket_timeout=20", "redis://host:6379/1"),
+        ("rediss://:pw@host:6379/0?ssl_ca_certs=/etc/ca.pem&socket_timeout=2", "rediss://:pw@host:6379/1?ssl_ca_certs=/etc/ca.pem"),
+        ("unix:///run/redis.sock?db=0", "redis+socket:///run/redis.sock?virtual_host=1"),
+    ],
+)
+def test_celery_has_database_1_of_the_same_server(url: str, broker: str) -> None:
+    assert load(redis_url=url).celery_broker == broker
+
+
+def test_a_socket_with_a_password_needs_a_url_for_celery() -> None:
+    with pytest.raises(ConfigurationError, match="PARROT_CELERY_URL must be set"):
+        load(redis_url="unix://app:pw@/run/redis.sock").celery_broker  # noqa: B018 - it raises
+
+
+@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2", "just text", "\0"])
+def test_a_file_without_settings_is_refused(content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(content)
+    monkeypatch.setenv("PARROT_CONFIG", str(tmp_path / "settings.yaml"))
+    with pytest.raises(ConfigurationError, match="has no settings in YAML"):
+        load()

@@ -33,7 +33,8 @@ local function apply(operation)
       redis.call('HSET', key, unpack(operation, 7))
       redis.call('EXPIRE', key, life)
       redis.call('XADD', news, '*', 'variable', variable, 'state', 'failed')
-      if redis.call('EXISTS', session) == 0 then redis.call('EXPIRE', news, life) end
+      -- A session that lives on has no end yet; one that is closed has told all its keys already when they end.
+      if redis.call('TTL', session) ~= -1 then redis.call('EXPIRE', news, life) end
     end
   elseif name == 'bury' then
     local call, most, version, kind = operation[3], operation[4], operation[5], operation[6]

@@ -85,3 +85,17 @@ async def test_a_text_that_could_not_be_stored_is_stored_the_next_time() -> None
         except ConnectionError:
             continue
     assert stored == [["a"], ["a"]]
+
+
+async def test_a_text_is_stored_again_when_the_server_may_have_lost_it() -> None:
+    stored: list[str] = []
+
+    async def put(texts: Mapping[str, str]) -> None:
+        stored.extend(texts.values())
+
+    store = ConstantStore(put)
+    await store.keep({"h": "long"})
+    store.forget()
+    for _ in range(2):
+        await store.keep({"h": "long"})
+    assert stored == ["long", "long"]

@@ -127,6 +127,15 @@ async def test_flush_tells_of_what_was_not_taken_once(session: FakeAsyncSession)
     await session.flush()
 
 
+async def test_what_a_variable_has_raised_is_not_raised_again_when_the_block_is_left() -> None:
+    async with FakeAsyncSession() as session:
+        session.fake.refusal = P.Overloaded("Too many.")
+        refused = echo("hello", session=session)
+        with pytest.raises(P.Overloaded):
+            await refused
+        session.fake.refusal = None
+
+
 async def test_leaving_the_block_tells_of_what_was_not_taken() -> None:
     async def program() -> None:
         async with FakeAsyncSession() as session:

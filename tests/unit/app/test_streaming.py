@@ -116,6 +116,22 @@ async def test_a_reader_that_is_ahead_of_what_was_made_anew_gets_the_value(sessi
     assert [part async for part in stream] == [P.Part(4, "", reset=True), P.Part(5, "Blue!")]
 
 
+async def test_a_reader_that_went_on_from_a_number_gets_the_value_too(session: FakeAsyncSession, said: P.Variable) -> None:
+    stream = aiter(said.stream(from_=1))
+    session.fake.streams[said.id] = parts("The", " sky", " is", " high")
+    for _ in range(3):
+        await anext(stream)
+    session.fake.streams[said.id] = parts("The", " sea", " may", " be")
+    session.fake.standings[said.id] = Outcome(READY, "The sea may be")
+    assert [part async for part in stream] == [P.Part(5, "", reset=True), P.Part(6, "The sea may be")]
+
+
+async def test_a_reader_from_beyond_what_was_made_anew_gets_the_value(session: FakeAsyncSession, said: P.Variable) -> None:
+    session.fake.streams[said.id] = parts("Blue", "!")
+    session.fake.standings[said.id] = Outcome(READY, "Blue!")
+    assert [part async for part in said.stream(from_=17)] == [P.Part(18, "", reset=True), P.Part(19, "Blue!")]
+
+
 @pytest.mark.parametrize(("state", "code", "error"), [(FAILED, "engine", P.EngineError), (CANCELLED, "cancelled", P.Cancelled)])
 async def test_a_failure_is_raised_after_the_parts(
     session: FakeAsyncSession, said: P.Variable, state: VariableState, code: str, error: type[Exception]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parrot.core.limits import Limits
 from parrot.core.records import seconds
 from parrot.wire.to_core import EngineDown, GenerationFailed
 from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
@@ -184,3 +185,11 @@ def test_an_engine_that_could_not_be_heard_gets_another_lease(cell: Cell) -> Non
     cell.now += cell.limits.lease + 0.1
     cell.tell()
     assert "e1" not in cell.machine.fleet.engines
+
+
+def test_the_limits_of_a_new_leader_are_told_at_once(cell: Cell) -> None:
+    cell.limits = Limits(active=7, tenant_active=5)
+    cell.restart()
+    cell.tell()
+    told = cell.store.hashes[KEYS.core]
+    assert (told["limit_active"], told["limit_tenant"]) == ("7", "5")
