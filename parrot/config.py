@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, YamlConfigSettingsSource
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from parrot.errors import ConfigurationError
 

@@ -123,7 +123,7 @@ def connect(url: str, *, run: Run | None = None, connected: Callable[[], None] |
         )
         pool = redis.connection_pool
         pool.connection_class = _CONNECTIONS.get(pool.connection_class, pool.connection_class)
-        pool.make_connection()  # which does not connect, but knows what can be said in a URL
+        pool.make_connection()  # type: ignore[no-untyped-call]  # which does not connect, but knows what can be said in a URL
         return redis
     except (ValueError, TypeError) as error:
         # What redis-py says may quote a part of the password.
