@@ -117,7 +117,7 @@ def connect(url: str, *, run: Run | None = None, connected: Callable[[], None] |
             decode_responses=False,
             socket_connect_timeout=5,
             socket_timeout=BLOCK_MS / 1000 + 5,
-            socket_keepalive=True,
+            **kept_alive(url),
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
             redis_connect_func=None if run is None and connected is None else greet,
         )
@@ -126,9 +126,18 @@ def connect(url: str, *, run: Run | None = None, connected: Callable[[], None] |
         pool.make_connection()  # type: ignore[no-untyped-call]  # which does not connect, but knows what can be said in a URL
         return redis
     except (ValueError, TypeError) as error:
-        # What redis-py says may quote a part of the password.
-        why = "in a user name and a password, write : / ? # @ as %3A %2F %3F %23 %40" if "@" in url else str(error)
-        raise ConfigurationError(f"{without_password(url)!r} is not a Redis URL: {why}. Write redis://host:port/db.") from None
+        raise no_url(url, error) from None
+
+
+def kept_alive(url: str) -> dict[str, Any]:
+    """The option for connections that break without a word; over a Unix socket none do, and redis-py does not take it."""
+    return {} if url.startswith("unix:") else {"socket_keepalive": True}
+
+
+def no_url(url: str, error: Exception) -> ConfigurationError:
+    """What to say of a URL that redis-py does not understand, which may quote a part of the password."""
+    why = "in a user name and a password, write : / ? # @ as %3A %2F %3F %23 %40" if "@" in url else str(error)
+    return ConfigurationError(f"{without_password(url)!r} is not a Redis URL: {why}. Write redis://host:port/db.")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from parrot.broker.connection import kept_alive
 from parrot.broker.renewal import STUCK
 from parrot.wire.codec import encode
 from parrot.wire.keys import Keys
@@ -47,7 +48,7 @@ class Heartbeat:
     def __init__(self, url: str, keys: Keys, engine: str, seconds: float, read: Callable[[], str]) -> None:
         self.lost = asyncio.Event()
         self._redis = Redis.from_url(
-            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0), socket_keepalive=True
+            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0), **kept_alive(url)
         )
         self._keys = keys
         self._engine = engine

@@ -9,8 +9,8 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ResponseError
 
-from parrot.broker.connection import in_sentences
-from parrot.errors import ConfigurationError, ParrotError
+from parrot.broker.connection import in_sentences, no_url
+from parrot.errors import ParrotError
 
 ENDLESS = frozenset({"MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"})  # commands that go on answering
 
@@ -40,7 +40,7 @@ async def send(url: str, command: Sequence[str]) -> AsyncIterator[Any]:
         # RESP2, as redis-cli speaks it; no time limit, for a command such as XREAD BLOCK 0.
         pool = ConnectionPool.from_url(url, protocol=2, decode_responses=False, socket_connect_timeout=5)
     except ValueError as error:
-        raise ConfigurationError(f"PARROT_REDIS_URL is not a Redis URL: {error}. Write redis://host:port/db.") from None
+        raise no_url(url, error) from None
     try:
         with in_sentences(url), _refusals():
             connection = await pool.get_connection()  # type: ignore[no-untyped-call]
