@@ -35,7 +35,7 @@ SESSION = ("name", "tenant", "state", "deadline", "expires")
 CALL = ("request", "submitted")
 VARIABLE = (
     *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error", "depth"),
-    *("tokens_out", "content", "length"),
+    *("tokens_out", "content", "length", "ready"),
 )
 ENGINE = ("about",)
 PORTION = 500  # records that are read at once: about a millisecond of the server's time

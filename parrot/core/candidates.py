@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import filterfalse, islice
 
 from parrot.core.graph import Generation
@@ -61,9 +61,9 @@ class Candidates:
         bit = self._prefixes.bits[load.engine.id]
         self._vacant = self._vacant | bit if load.running < load.places else self._vacant & ~bit
 
-    def kinds(self) -> set[EngineKind]:
-        """The kinds of engines that have a free place."""
-        return self._vacancies.kinds()
+    def kinds(self, engines: Iterable[str]) -> set[EngineKind]:
+        """The kinds of engines that have a free place, as far as one of these is of them: they may take something now."""
+        return self._vacancies.kinds() & {self.loads[name].kind for name in engines}
 
     def serving(self, generation: Generation, kinds: Collection[EngineKind]) -> set[EngineKind]:
         """Those of some kinds that come into question for a generation."""

@@ -56,9 +56,9 @@ class Cell:
         batch, self.batch = self.batch, Batch(self.batch.number + 1)
         return batch
 
-    def begun(self, generations: Sequence[Generation]) -> None:
-        """The generations of a call are in the graph."""
-        generations[0].program.whole().add(generations, self.now)
+    def begun(self, generations: Sequence[Generation], submitted: float | None = None) -> None:
+        """The generations of a call are in the graph; `submitted`: when, if not now."""
+        generations[0].program.whole().add(generations, self.now if submitted is None else submitted)
         self.fleet.policy.added(generations, self.now)
         self.stirred.extend(generations)
 
@@ -71,7 +71,7 @@ class Cell:
         """Generations can run: they wait for an engine now."""
         for generation in generations:
             if generation.beginnings is UNREAD:
-                generation.since = self.now
+                generation.since = generation.since or self.now  # a predecessor knew since when
                 self.graph.read_prompt(generation)
             self.fleet.push(generation, self.now)
             self.queued.append(generation)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from parrot.core.graph import Generation
 from parrot.core.policy import Decision, Engine, Policy
 from parrot.core.suspects import Suspects
+from parrot.core.urgency import slack
 from parrot.wire.to_core import Usage
 
 
@@ -133,7 +134,7 @@ class Fleet:
                 continue
             generation = self._suspects.pop(model, now)
             why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
-            decision = Decision(generation, engine, why)
+            decision = Decision(generation, engine, why, slack=slack(generation, now))
             self._give(decision, now)
             yield decision
         return reserved

@@ -306,7 +306,7 @@ class Speed:
 
     def _settle(self) -> None:
         self.step_seconds, self.context_seconds = max(1e-6, self._step.at_zero), self._step.slope
-        self.token_seconds = self._seconds / self._tokens
+        self.token_seconds = max(1e-9, self._seconds / self._tokens)
 
     def learn_step(self, context: float, seconds: float, steps: int, computed: float) -> None:
         """Note how long an output took.

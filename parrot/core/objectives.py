@@ -109,7 +109,10 @@ def handed_up(consumer: Generation) -> Objective:
 def handed_up_alone(consumer: Generation) -> Objective:
     """What a generation asks of the only one that it waits for, or of what all wait for that it waits for."""
     kind, group, due = consumer.objective
-    return Objective(_HANDED_UP.get(kind, kind), group, due)
+    kind = _HANDED_UP.get(kind, kind)
+    if kind is Kind.THROUGHPUT and due is not None:
+        kind = Kind.DEADLINE  # however it is read, it must end in time
+    return Objective(kind, group, due)
 
 
 def derive(graph: Graph, generation: Generation) -> Objective:
@@ -135,36 +138,56 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
         Those whose objective has become another one.
     """
     queue: list[tuple[int, int, Generation]] = []
-    queued: set[int] = set()
+    asked: dict[int, Objective | None] = {}  # of those in the queue: what they are asked besides what is known; None: all is to be derived
 
-    def push(generation: Generation) -> None:
-        if not generation.ended and id(generation) not in queued:
-            queued.add(id(generation))
+    def push(generation: Generation, ask: Objective | None) -> None:
+        if generation.ended:
+            return
+        if id(generation) not in asked:
             heappush(queue, (-generation.made.depth, id(generation), generation))
+            asked[id(generation)] = ask
+        elif ask is not None and (before := asked[id(generation)]) is not None:
+            asked[id(generation)] = strictest(before, ask)
+        else:
+            asked[id(generation)] = None
 
     for generation in generations:
-        push(generation)
+        push(generation, None)
     changed = []
     while queue:  # the deepest first: a consumer is deeper than what it waits for, so that each is derived once
         _, _, generation = heappop(queue)
-        objective = derive(graph, generation)
-        if objective == generation.objective:
+        ask, before = asked[id(generation)], generation.objective
+        objective = derive(graph, generation) if ask is None else strictest(before, ask)
+        if objective == before:
             continue
         generation.objective = objective
         changed.append(generation)
-        for producer in producers(graph, generation):
-            push(producer)
+        # One that asked for nothing before, as it is new, only adds to what is asked: its siblings need not be looked at.
+        new = before == IDLE
+        for producer in makers(graph, generation):
+            push(producer, handed_up(generation) if new else None)
+        if (head := _head(graph, generation)) is not None:
+            push(head, handed_up_alone(generation) if new else None)
     return changed
 
 
 def producers(graph: Graph, generation: Generation) -> Iterable[Generation]:
     """The generations that it waits for, and that of which all of those wait."""
+    yield from makers(graph, generation)
+    if (head := _head(graph, generation)) is not None:
+        yield head
+
+
+def makers(graph: Graph, generation: Generation) -> Iterable[Generation]:
+    """The generations that it waits for."""
     for name in generation.lowered.inputs:
         producer = graph.variables[name].producer
         if producer is not None:
             yield producer
-    if generation.head and (head := graph.variables[generation.head].producer) is not None:
-        yield head
+
+
+def _head(graph: Graph, generation: Generation) -> Generation | None:
+    return graph.variables[generation.head].producer if generation.head else None
 
 
 def members(generation: Generation, inputs: Iterable[Variable]) -> list[Generation]:

@@ -242,9 +242,11 @@ class PrefixIndex:
         idle = [name for name, node in self._nodes.items() if not node.needed and not node.coming]
         for name in idle[: len(self._nodes) - self._most + tenth]:
             node = self._nodes.pop(name)
-            for place, engine in enumerate(self._engines):
-                if node.holders >> place & 1:
-                    self._held[engine].discard(name)
+            holders = node.holders
+            while holders:
+                lowest = holders & -holders
+                self._held[self._engines[lowest.bit_length() - 1]].discard(name)
+                holders ^= lowest
         self._full = max(self._most, len(self._nodes) + tenth)  # what is needed stays, and is not looked through with each new one
 
     def _forget_if_idle(self, name: int, node: _Node) -> None:

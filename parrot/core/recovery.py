@@ -127,14 +127,15 @@ def foresee(found: Snapshot) -> Foresight:
     return Foresight(found, {call: (request, take_apart(request)) for call, request in requests.items()})
 
 
-def _requests(machine: Machine, found: Snapshot, prepared: Prepared) -> Iterator[tuple[SubmitCall, Sequence[Lowered]]]:
-    """The calls that have not ended, as they were submitted: by time, and those of the same millisecond as their session lists them."""
+def _requests(machine: Machine, found: Snapshot, prepared: Prepared) -> Iterator[tuple[SubmitCall, Sequence[Lowered], float | None]]:
+    """The calls that have not ended, as and when they were submitted: by time, and those of the same millisecond as their session says."""
     places = {call: place for calls in found.calls.values() for place, call in enumerate(calls)}
     for call in sorted(found.active, key=lambda call: (found.active[call].get("submitted", ""), places.get(call, 0))):
         request, lowered = prepared.get(call) or (_request(found.active[call]), ())
         session = machine.graph.sessions.get(request.session) if request is not None else None
         if request is not None and session is not None and call in session.calls:
-            yield request, lowered or take_apart(request)
+            submitted = found.active[call].get("submitted")
+            yield request, lowered or take_apart(request), records.seconds(submitted) if submitted else None
         else:
             give_up_call(machine.cell, call, request)
 
@@ -153,6 +154,8 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
     generation.attempt = int(record["attempt"])
     generation.errors = int(record.get("errors", "0"))
     generation.deaths = frozenset(record.get("deaths", "").split())
+    if ready := record.get("ready"):
+        generation.since = records.seconds(ready)
     resume(machine.cell, generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
 
 

@@ -24,6 +24,7 @@ from parrot.wire.to_core import EngineHolds, Usage
 
 LATELY = 10.0  # seconds for which sensitive work is remembered
 LOOKED_AT = 8  # generations that may be passed over since no engine has room for them, before the rest waits too
+PASSED_OVER = 128  # and with those for whom no engine comes into question just now, which is soon seen
 
 
 class Scheduler:
@@ -134,10 +135,11 @@ class Scheduler:
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         self._wake = None
         if not self._open:  # asked for the first time since something has happened
-            self._open = {sensitive: self._candidates.kinds() for sensitive in (True, False)}
+            self._open = {sensitive: self._candidates.kinds(engines) for sensitive in (True, False)}
             self._list_lanes()
-        for _ in range(LOOKED_AT):
-            generation = self._backlog.first(self._lanes) if self._candidates else None
+        looked_at = 0
+        for _ in range(PASSED_OVER):
+            generation = self._backlog.first(self._lanes) if self._candidates and looked_at < LOOKED_AT else None
             if generation is None:
                 break
             placed = self._place(generation, engines, now)
@@ -145,17 +147,18 @@ class Scheduler:
                 return placed
             if placed:
                 self._keep_free(generation, now)
+            looked_at += placed is not None
             self._backlog.pass_over()
         self._open = {}
         self._wake = self._candidates.next_filled(now) if self._backlog.look_again() else None
         return None
 
-    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | bool:
+    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | bool | None:
         """Where a generation goes.
 
         Returns:
-            False if it waits for the engine that holds its prompt although another has room, or if none comes into question at all; True
-            if none is worth to be taken now: then none is for the next one like it either.
+            False if it waits for the engine that holds its prompt although another has room; True if none is worth to be taken now: then
+            none is for the next one like it either; None if none comes into question at all.
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
         shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes and self._rules.replicas else (0, 1.0)
@@ -165,7 +168,7 @@ class Scheduler:
             candidates = (pair for pair in candidates if has_room(*pair, case))
         best, second = ranked(candidates, case)
         if best is None:
-            return not self._rules.patience
+            return None if self._rules.patience else True
         if best.wait:
             return second is None or second.wait > 0 or best.held <= second.held
         return Decision(

@@ -14,12 +14,14 @@ from parrot.core.objectives import refresh
 from parrot.core.policy import Engine
 from parrot.wire.states import ENDED, SessionState, VariableState
 from parrot.wire.to_core import SubmitCall
+from parrot.wire.to_engine import TellHoldings
 
 
 def resume_engine(cell: Cell, engine: Engine) -> None:
     """Know an engine that a predecessor knew; it gets a whole lease from now."""
     cell.fleet.add(engine)
     cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
+    cell.batch.order(engine.id, TellHoldings())  # its reports say what has changed, and nobody has noted what it held before
 
 
 def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
@@ -39,13 +41,13 @@ def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
         cell.timers.set(("idle", session.id), cell.now + cell.limits.idle)
 
 
-def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered]) -> list[Generation]:
-    """Know a call that has not ended; once all calls are known, its generations are to be resumed one by one, in order."""
+def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered], submitted: float | None) -> list[Generation]:
+    """Know a call that has not ended, and when it was submitted; once all calls are known, its generations are to be resumed in order."""
     session = cell.graph.sessions[request.session]
     outputs = {one.variable for one in lowered}
     stand_in(cell, session, (name for one in lowered for name in one.inputs if name not in outputs))
     generations = cell.graph.add(session, request, lowered)
-    cell.begun(generations)
+    cell.begun(generations, submitted)
     watch(cell, session, request)
     return generations
 
@@ -77,7 +79,7 @@ def resume(cell: Cell, generation: Generation, state: VariableState, engine: str
         finished(cell, generation.call)
     elif generation.missing == 0 and (holder := cell.fleet.engines.get(engine)) is not None:
         generation.job = job
-        generation.since = cell.now
+        generation.since = generation.since or cell.now
         cell.graph.read_prompt(generation)
         cell.fleet.hold(generation, holder, cell.now)
     elif generation.missing == 0:

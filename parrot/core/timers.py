@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 Timer = tuple[str, str]  # what for, and whom it concerns
+IDLE = 1_000  # entries of the heap that may stand for timers that were dropped, beyond as many as there are timers
 
 
 class Timers:
@@ -24,7 +25,9 @@ class Timers:
 
     def drop(self, timer: Timer) -> None:
         """Forget a timer, if it is set."""
-        self._due.pop(timer, None)
+        if self._due.pop(timer, None) is not None and len(self._heap) > 2 * len(self._due) + IDLE:
+            self._heap = [(when, timer) for timer, when in self._due.items()]
+            heapify(self._heap)
 
     def __contains__(self, timer: Timer) -> bool:
         """Whether a timer is set."""

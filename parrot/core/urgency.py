@@ -1,8 +1,8 @@
 """Who goes first: moments on one axis, up to which others may go before a generation.
 
 Somebody waits for it: a program that came first and has the shorter way to go, and of it what has the least slack. It must end in time:
-when it has to begin, at the latest (least slack, too). Nobody waits: the program that has had least for how long it is, after those for
-which somebody waits, but for a bounded time only.
+what has the least slack, when it has to begin at the latest. Nobody waits: the program that has had least for how long it is, after those
+for which somebody waits, but for a bounded time only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from parrot.core.rules import Rules
 
 LATER = 240.0  # seconds for which what nobody waits for lets come first what somebody waits for
 SERVED = 30.0  # seconds by which a program for which nobody waits may be overtaken by one of which less has been served
-LONG_BEFORE = 30.0  # seconds that what is due much later lets others go first: how long its way will be is not sure
 WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
 
 
@@ -36,8 +35,9 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
     if rules.objectives:
         if not objective.urgent:
             moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
-        elif objective.kind is Kind.DEADLINE:
-            moment = max(moment, program.arrived + LONG_BEFORE)
+        elif objective.kind is Kind.DEADLINE and objective.due is not None:
+            spare = max(0.0, objective.due - generation.tail - program.arrived)
+            moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
         if objective.due is not None:
             moment = min(moment, objective.due - generation.tail)
     return (moment, -generation.tail, generation.order)

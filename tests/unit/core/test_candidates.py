@@ -48,12 +48,12 @@ class Engines:
     def looked_at(self, generation: Generation | None = None) -> list[tuple[str, int]]:
         """Which engines, in order, and what each holds."""
         generation = generation or make_generation(names=PROMPT)
-        kinds = self.candidates.serving(generation, self.candidates.kinds())
+        kinds = self.candidates.serving(generation, self.candidates.kinds(self.candidates.loads))
         return [(load.engine.id, held) for load, held in self.candidates.of(generation, kinds, self.engines, 0.0)]
 
     def asked(self, tokens_in: int, model: str | None = None) -> set[str]:
         """The engines that come into question for a prompt of so many tokens."""
-        kinds = self.candidates.serving(make_generation(tokens_in=tokens_in, model=model), self.candidates.kinds())
+        kinds = self.candidates.serving(make_generation(tokens_in=tokens_in, model=model), self.candidates.kinds(self.candidates.loads))
         return {name for name, engine in self.engines.items() if kind_of(engine) in kinds}
 
 

@@ -150,3 +150,18 @@ def test_what_is_longer_than_any_engine_takes_is_refused_by_the_largest_and_not_
     stage = Stage(up("small", context=500), up("large", context=1_000))
     stage.tell(ask("a", words(5_000)))
     assert stage.where["a"] == "large"
+
+
+def test_however_many_wait_for_a_larger_engine_a_smaller_one_gets_what_it_takes() -> None:
+    stage = Stage(up("small", context=1_000), up("large", running=1, context=20_000))
+    stage.tell(*(ask(f"long{number}", words(3_000, f"long{number}")) for number in range(50)))
+    stage.tell(ask("short"))
+    assert stage.where["short"] == "small"
+
+
+def test_however_many_wait_for_an_engine_that_drains_another_model_gets_what_asks_for_it() -> None:
+    stage = Stage(up("m1"), up("n1", model="n"))
+    stage.tell(EngineBeat(engine="n1", draining=True))
+    stage.tell(*(ask(f"n{number}", model="n") for number in range(1_000)))
+    stage.tell(ask("m", model="m"))
+    assert stage.order == ["m"]

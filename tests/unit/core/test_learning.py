@@ -300,3 +300,12 @@ def test_an_engine_is_learned_from_what_it_reports_of_its_work() -> None:
         now += 0.01
     assert load.speed.prefill(1_000) == pytest.approx(1_000 * true.c, rel=0.1)
     assert load.speed.step(1_000 + SEQUENCE) == pytest.approx(true.step(1_000 + SEQUENCE), rel=0.1)
+
+
+def test_a_speed_is_never_nothing() -> None:
+    """However many prompts take no longer than a step."""
+    speed = Speed()
+    for _ in range(80_000):
+        speed.learn_prefill(100.0, 0.02)
+    assert speed.token_seconds > 0
+    assert Speed.read(speed.text()).token_seconds > 0

@@ -135,6 +135,7 @@ def test_an_engine_that_came_up_in_this_batch_is_given_its_first_job_once() -> N
 def test_after_a_takeover_a_job_that_was_sent_again_under_its_old_id_is_judged_by_that_id(cell: Cell) -> None:
     read = last_entry(cell)
     assert [entry for _, entry, _ in cell.restart()] == [read]
+    cell.tell()
     cell.take_jobs()
     assert cell.tell(beat("0-1")).orders == []
     assert cell.tell(beat(read, "a.x")).orders == []

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parrot.core import objectives
 from parrot.core.graph import Generation, Graph, Session, Variable
 from parrot.core.lowering import lower
-from parrot.core.objectives import IDLE, STRICTNESS, Kind, Objective, derive, refresh, strictest
+from parrot.core.objectives import IDLE, STRICTNESS, Kind, Objective, derive, handed_up, refresh, strictest
 from parrot.criteria import LATENCY, THROUGHPUT, TPOT, TTFT, Criterion
 from parrot.wire.states import VariableState
 from tests.unit.core.cell import call
@@ -261,10 +262,40 @@ def test_a_change_costs_work_for_what_it_changes_and_no_more(story: Story) -> No
         story.add(f"n{number}", *([f"n{number - 1}"] if number % 50 else []))
     sessions = story.graph.sessions = Counting(story.graph.sessions)
     story.want("n99", LATENCY)
+    assert story.kinds("n50", "n49") == [Kind.LATENCY, Kind.THROUGHPUT]
+    assert sessions.lookups == 1  # those before it are asked for more than before, by it alone
+    sessions.lookups = 0
+    story.want("n99", THROUGHPUT)
     assert sessions.lookups == 50  # the chain that it is the end of
     sessions.lookups = 0
     story.add("one_more", "n99")
     assert sessions.lookups == 1
+
+
+def test_a_submission_costs_no_more_beside_many_siblings_that_are_wanted(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.session.deadline = 3_600.0
+    story.add("plan")
+    for number in range(500):
+        story.add(f"m{number}", "plan")
+    asks: list[Generation] = []
+
+    def noted(consumer: Generation) -> Objective:
+        asks.append(consumer)
+        return handed_up(consumer)
+
+    monkeypatch.setattr(objectives, "handed_up", noted)
+    story.add("more", "plan")
+    assert len(asks) == 1
+    assert story.objective("plan") == Objective(Kind.DEADLINE, "", 3_600.0)
+
+
+def test_what_has_to_end_in_time_does_not_become_laxer_when_somebody_reads_what_is_made_of_it(story: Story) -> None:
+    story.add("a")
+    story.add("b", "a")
+    story.graph.calls["b"].deadline = 60.0
+    for criterion in (None, TPOT, THROUGHPUT):
+        story.want("b", criterion)
+        assert story.objective("a") == Objective(Kind.DEADLINE, "", 60.0)
 
 
 WISHES = st.sampled_from([None, LATENCY, TTFT, TPOT, THROUGHPUT, Criterion.DEADLINE])

@@ -205,3 +205,13 @@ def test_an_engine_that_says_that_it_broke_counts_as_a_death(cell: Cell) -> None
         cell.tell(engine_up(f"e{number}"))
         cell.tell(EngineBeat(engine=f"e{number}"))
     assert cell.variable("a.x")["error_code"] == "poison"
+
+
+def test_a_suspect_says_its_slack() -> None:
+    cell = Cell()
+    cell.tell(open_session(), engine_up("e1"), call("a", "A: {{x}}").model_copy(update={"deadline": cell.now + 100}))
+    for number in (1, 2):
+        cell.tell(EngineDown(engine=f"e{number}", died=True))
+        cell.tell(engine_up(f"e{number + 1}"))
+    assert "runs nothing else" in cell.variable("a.x")["why"]
+    assert 0 < float(cell.call("a")["slack"]) < 100

@@ -7,7 +7,7 @@ import pytest
 from parrot.core.graph import Generation
 from parrot.core.objectives import Kind
 from parrot.core.rules import Rules
-from parrot.core.urgency import LATER, LONG_BEFORE, SERVED, WAY, rank, slack
+from parrot.core.urgency import LATER, SERVED, WAY, rank, slack
 from parrot.criteria import LATENCY, THROUGHPUT, Criterion
 from parrot.wire.to_core import OpenSession
 from parrot.wire.to_engine import Reorder
@@ -240,9 +240,17 @@ def test_what_must_end_in_time_lets_chats_go_first_until_it_is_due_soon(single: 
 
 def test_what_is_due_much_later_does_not_wait_for_its_last_moment(single: Stage) -> None:
     single.tell(ask("later"), want("later", Criterion.DEADLINE, single.now + DAY))
-    single.now += LONG_BEFORE
+    single.now += LATER
     single.tell(ask("chat"), want("chat"))
     assert rest(single) == ["later", "chat"]
+
+
+def test_of_what_is_due_later_too_the_least_slack_goes_first(single: Stage) -> None:
+    """However much there is of what has an hour, and though it came before."""
+    single.tell(*(one for number in range(40) for one in (ask(f"a{number}"), want(f"a{number}", Criterion.DEADLINE, single.now + 3_600))))
+    single.now += 2
+    single.tell(ask("b"), want("b", Criterion.DEADLINE, single.now + 100))
+    assert rest(single)[0] == "b"
 
 
 def test_what_must_end_in_time_goes_before_what_nobody_waits_for(single: Stage) -> None:
