@@ -101,7 +101,7 @@ class News:
             entries = await self._until_it_answers(self._hear)
             # After a silence all are looked up again: the broker may have forgotten, as in a power loss, what somebody waits for, and of a
             # short one nothing is seen here.
-            self._ask(map(ended_variable, (entry.fields for entry in entries)) if entries else self._waiting)
+            self._ask([ended_variable(entry.fields) for entry in entries] or self._waiting)
 
     def _ask_again(self, missing: list[str]) -> None:
         if missing:

@@ -13,7 +13,7 @@ from parrot.wire.keys import Keys
 from parrot.wire.states import ENDED
 from parrot.wire.to_core import CancelSession, CancelVariable
 
-BEGINNING = 4
+BEGINNING = 4  # characters of an id
 
 
 class Cancelling:

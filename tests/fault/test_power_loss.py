@@ -60,25 +60,32 @@ async def test_a_power_loss_takes_what_was_not_synced_and_nothing_else(appendfsy
                 await until_it_adds_up(redis)
 
 
-async def test_a_cell_that_lost_its_last_second_works_on(tmp_path: Path) -> None:
-    """Engines and ServeCore remember more than the broker does: jobs that were read, values that were published."""
+@asynccontextmanager
+async def whole(tmp_path: Path, **of_engine: object) -> AsyncIterator[EmbeddedServer]:
+    """A cell that nobody stops but for its server."""
     with (
         EmbeddedServer(tmp_path / "broker") as server,
         core(server.url, tmp_path / "core.log"),
-        engine(server.url, tmp_path / "engine.log"),
+        engine(server.url, tmp_path / "engine.log", **of_engine),
     ):
         async with connect(server.url) as redis:
             await until_engines(redis)
-            async with P.AsyncSession(server.url) as session:
-                made = chain(20)
-                await until_state(redis, made[5].id, "ready")
-                synced = journal(server).stat().st_size
-                await until_state(redis, made[12].id, "ready")
-                lose_power(server, synced)
-                await asyncio.to_thread(server.start)
-                for variable in made:
-                    await until_state(redis, variable.id, "ready")
-            await check_left(redis, (session.id, [variable.id for variable in made]))
+        yield server
+
+
+async def test_a_cell_that_lost_its_last_second_works_on(tmp_path: Path) -> None:
+    """Engines and ServeCore remember more than the broker does: jobs that were read, values that were published."""
+    async with whole(tmp_path) as server, connect(server.url) as redis:
+        async with P.AsyncSession(server.url) as session:
+            made = chain(20)
+            await until_state(redis, made[5].id, "ready")
+            synced = journal(server).stat().st_size
+            await until_state(redis, made[12].id, "ready")
+            lose_power(server, synced)
+            await asyncio.to_thread(server.start)
+            for variable in made:
+                await until_state(redis, variable.id, "ready")
+        await check_left(redis, (session.id, [variable.id for variable in made]))
 
 
 async def test_a_cell_that_lost_power_with_its_servecore_works_on(tmp_path: Path) -> None:
@@ -107,59 +114,45 @@ async def test_a_cell_that_lost_power_with_its_servecore_works_on(tmp_path: Path
 
 async def test_a_reader_of_parts_that_were_lost_ends_with_the_value(tmp_path: Path) -> None:
     """They are made anew, and differ; the reader was ahead of what is left."""
-    with (
-        EmbeddedServer(tmp_path / "broker") as server,
-        core(server.url, tmp_path / "core.log"),
-        engine(server.url, tmp_path / "engine.log", simulated_speed=1),
-    ):
-        async with connect(server.url) as redis:
-            await until_engines(redis)
-        async with P.AsyncSession(server.url):
-            made = long_tale(text="It")
-            read: list[P.Part] = []
+    async with whole(tmp_path, simulated_speed=1) as server, P.AsyncSession(server.url):
+        made = long_tale(text="It")
+        read: list[P.Part] = []
 
-            async def reading() -> None:
-                async for part in made.stream(timeout=PATIENCE):
-                    read.append(part)  # noqa: PERF401 - who looks at it meanwhile sees it grow
+        async def reading() -> None:
+            async for part in made.stream(timeout=PATIENCE):
+                read.append(part)  # noqa: PERF401 - who looks at it meanwhile sees it grow
 
-            async def has_read(many: int) -> bool:
-                return len(read) >= many
+        async def has_read(many: int) -> bool:
+            return len(read) >= many
 
-            reader = asyncio.create_task(reading())
-            await until(partial(has_read, 4))
-            synced = journal(server).stat().st_size
-            await until(partial(has_read, 12))
-            lose_power(server, synced)
-            await asyncio.to_thread(server.start)
-            await reader
-            begun = max((place for place, part in enumerate(read) if part.reset), default=0)
-            assert "".join(map(str, read[begun:])) == await made.aget(timeout=PATIENCE)
+        reader = asyncio.create_task(reading())
+        await until(partial(has_read, 4))
+        synced = journal(server).stat().st_size
+        await until(partial(has_read, 12))
+        lose_power(server, synced)
+        await asyncio.to_thread(server.start)
+        await reader
+        begun = max((place for place, part in enumerate(read) if part.reset), default=0)
+        assert "".join(map(str, read[begun:])) == await made.aget(timeout=PATIENCE)
 
 
 async def test_whoever_waits_for_what_a_lost_submission_would_have_made_is_told_so(tmp_path: Path) -> None:
     """Nobody else says anything in this cell, and the server is back so soon that the app sees nothing of it."""
-    with (
-        EmbeddedServer(tmp_path / "broker") as server,
-        core(server.url, tmp_path / "core.log"),
-        engine(server.url, tmp_path / "engine.log"),
-    ):
-        async with connect(server.url) as redis:
-            await until_engines(redis)
-        async with P.AsyncSession(server.url) as session:
-            early = step(text="early")
-            await early.aget(timeout=PATIENCE)
-            await asyncio.sleep(1)  # until all that was written of it is said
-            synced = journal(server).stat().st_size
-            late = step(text="late")
-            waiting = asyncio.create_task(late.aget())
-            await session.flush()
-            lose_power(server, synced)
-            await asyncio.to_thread(server.start)
-            async with asyncio.timeout(PATIENCE):
-                with pytest.raises(P.VariableError, match="Redis has lost what was submitted"):
-                    await waiting
-            assert await early.aget(timeout=PATIENCE)
-            assert await step(text="again").aget(timeout=PATIENCE)
+    async with whole(tmp_path) as server, P.AsyncSession(server.url) as session:
+        early = step(text="early")
+        await early.aget(timeout=PATIENCE)
+        await asyncio.sleep(1)  # until all that was written of it is said
+        synced = journal(server).stat().st_size
+        late = step(text="late")
+        waiting = asyncio.create_task(late.aget())
+        await session.flush()
+        lose_power(server, synced)
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(P.VariableError, match="Redis has lost what was submitted"):
+                await waiting
+        assert await early.aget(timeout=PATIENCE)
+        assert await step(text="again").aget(timeout=PATIENCE)
 
 
 # Between two batches of ServeCore -----------------------------------------------------------------
