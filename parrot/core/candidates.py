@@ -8,7 +8,7 @@ from itertools import filterfalse, islice
 from parrot.core.graph import Generation
 from parrot.core.learning import Speed
 from parrot.core.load import EngineKind, Load
-from parrot.core.placement import AHEAD
+from parrot.core.placement import AHEAD, FULL
 from parrot.core.policy import Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.vacancies import Vacancies, serves
@@ -35,6 +35,7 @@ class Candidates:
         self._vacancies = Vacancies()
         self._vacant = 0  # bits of the engines that have a free place
         self._largest: dict[str | None, int] = {}
+        self._kinds: list[EngineKind] = []  # of all that are there, those that take less first
 
     def __bool__(self) -> bool:
         """Whether any engine has a free place."""
@@ -67,10 +68,17 @@ class Candidates:
 
     def serving(self, generation: Generation, kinds: Collection[EngineKind]) -> set[EngineKind]:
         """Those of some kinds that come into question for a generation."""
-        wanted = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
-        model = generation.call.model
-        context = min(wanted, self._largest.get(model, wanted))  # the largest may then say that it is too little
+        model, context = generation.call.model, self._context(generation)
         return {kind for kind in kinds if serves(kind, model, context)}
+
+    def least(self, generation: Generation) -> EngineKind | None:
+        """The smallest kind that comes into question for a generation, whether such engines may take something now or not."""
+        model, context = generation.call.model, self._context(generation)
+        return next((kind for kind in self._kinds if serves(kind, model, context)), None)
+
+    def within(self, load: Load) -> list[EngineKind]:
+        """The kinds that take no more than an engine does: what comes into question for them may do so for it."""
+        return [kind for kind in self._kinds if kind[1] <= load.kind[1]]
 
     def of(
         self, generation: Generation, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float
@@ -93,7 +101,7 @@ class Candidates:
                 yield self.loads[name], held
                 if len(seen) >= HOLDERS:
                     break
-        for engine in self._emptiest(kinds, engines, now):
+        for engine in self._emptiest(generation, kinds, engines, now):
             if engine.id not in seen:
                 yield self.loads[engine.id], index.held(engine.id, beginnings) if self._look_up else 0
 
@@ -101,19 +109,36 @@ class Candidates:
         """When an engine will have computed so much of what it was given that it can take more."""
         return min((load.filled - AHEAD for load in self.loads.values() if load.filled > now + AHEAD), default=None)
 
-    def _emptiest(self, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float) -> list[Engine]:
+    def _emptiest(
+        self, generation: Generation, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float
+    ) -> list[Engine]:
+        tokens = generation.tokens_in + generation.tokens_out
+
         def is_filling(engine: Engine) -> bool:
             """It has prompts to compute before it can take more, however empty it is."""
             return self.loads[engine.id].filled > now + AHEAD
+
+        def fits(engine: Engine) -> bool:
+            """Its cache takes the generation beside what it holds."""
+            load = self.loads[engine.id]
+            return load.tokens + tokens <= FULL * load.kv_tokens
 
         emptiest = self._vacancies.emptiest(kinds, engines)
         near = list(islice(emptiest, EMPTIEST))
         if all(map(is_filling, near)):
             near += islice(filterfalse(is_filling, islice(emptiest, SCANNED)), EMPTIEST)
+        if not any(map(fits, near)):  # a large one may have room though it is fuller
+            near += [engine for engine in self._vacancies.roomiest(kinds) if engine.id in engines and engine not in near]
         return near
 
+    def _context(self, generation: Generation) -> int:
+        """Tokens that an engine must take; no more than the largest does, which may then say that it is too little."""
+        wanted = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
+        return min(wanted, self._largest.get(generation.call.model, wanted))
+
     def _measure(self) -> None:
-        """The largest context that an engine takes, by model, and of any."""
+        """The kinds that are there, and the largest context that an engine takes, by model, and of any."""
+        self._kinds = sorted({load.kind for load in self.loads.values()}, key=lambda kind: (kind[1], kind[0]))
         self._largest = {}
         for load in self.loads.values():
             for model in (load.engine.about.model, None):

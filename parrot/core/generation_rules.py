@@ -230,7 +230,7 @@ def _note_queued(cell: Cell) -> None:
             reasons[model] = _what_it_waits_for(cell, model)
             if model is not None:  # else any engine will do that comes
                 watch_model(cell, model)
-        why = _with_history(generation, reasons[model])
+        why = _with_history(generation, cell.fleet.policy.awaits(generation) or reasons[model])
         cell.batch.write(
             put(cell.keys.call(generation.call.id), records.waits(generation, why, slack(generation, cell.now))),
             move(cell.keys.variable(generation.variable), records.queued(generation, why)),
@@ -245,7 +245,7 @@ def _what_it_waits_for(cell: Cell, model: str | None) -> str:
     if not serving:
         return f"waits for an engine that serves {model or 'any model'}; {_served(cell)}"
     if any(engine.free and len(engine.holds) < engine.about.capacity.running for engine in serving):
-        return "waits though an engine has a free place: others come first, or another engine that holds its prompt is worth the wait"
+        return "waits though an engine has a free place: others come first, or its cache and what it computes leave no room now"
     return f"waits for an engine with room that serves {model or 'any model'}"
 
 

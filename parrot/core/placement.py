@@ -140,8 +140,21 @@ def cost(load: Load, held: int, case: Case) -> Cost:
     return Cost(seconds, own, waiting, load, held)
 
 
-def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> tuple[Cost | None, Cost | None]:
-    """The best of some engines, and the next best.
+class Ranking(NamedTuple):
+    """What some engines would cost.
+
+    Attributes:
+        best: of them, and second: the next best.
+        room: whether any of them has room.
+    """
+
+    best: Cost | None
+    second: Cost | None
+    room: bool
+
+
+def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> Ranking:
+    """Compare some engines.
 
     Args:
         loads: of the engines, and the tokens of the prompt that each holds.
@@ -149,14 +162,16 @@ def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> tuple[Cost | None, 
     """
     best: Cost | None = None
     second: Cost | None = None
+    room = False
     for load, held in loads:
         one = cost(load, held, case)
+        room |= not one.wait
         if best is None or one.seconds < best.seconds:
             second = best  # not as a pair: mypyc would insist that none of it is None
             best = one
         elif second is None or one.seconds < second.seconds:
             second = one
-    return best, second
+    return Ranking(best, second, room)
 
 
 def explain(generation: Generation, best: Cost, second: Cost | None) -> str:
@@ -177,3 +192,10 @@ def explain(generation: Generation, best: Cost, second: Cost | None) -> str:
         anew = ", more of its prompt computed" if second.held < best.held else ""
         other += f", but there it would cost more in all{delays}{anew}"
     return f"{said}; {other}"
+
+
+def waits_for(generation: Generation, best: Cost) -> str:
+    """Why a generation waits for an engine though another one has room, in words."""
+    name, held = best.load.engine.about.name, min(best.held, generation.tokens_in)
+    holds = f", which holds {held:,} of about {generation.tokens_in:,} prompt tokens" if held else ""
+    return f"waits for {name}{holds}: it should be done there in {best.own:.2f} s, before another engine that has room now"

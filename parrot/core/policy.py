@@ -89,6 +89,10 @@ class Policy(Protocol):
         """
         ...
 
+    def awaits(self, generation: Generation) -> str:
+        """What a generation waits for of which `next` was asked and that it has not placed, in words; empty where that is nothing special."""
+        ...
+
     def priority(self, generation: Generation) -> int:
         """For the queue of the engine that has it, lower first; asked when it is sent and whenever its objective has changed."""
         ...

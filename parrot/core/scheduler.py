@@ -14,7 +14,7 @@ from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths
 from parrot.core.load import EngineKind, Load
 from parrot.core.objectives import STRICTNESS, Objective
-from parrot.core.placement import case_of, explain, has_room, is_entitled, ranked
+from parrot.core.placement import AHEAD, case_of, explain, has_room, is_entitled, ranked, waits_for
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
@@ -23,8 +23,8 @@ from parrot.core.urgency import rank, slack
 from parrot.wire.to_core import EngineHolds, Usage
 
 LATELY = 10.0  # seconds for which sensitive work is remembered
-LOOKED_AT = 8  # generations that may be passed over since no engine has room for them, before the rest waits too
-PASSED_OVER = 128  # and with those for whom no engine comes into question just now, which is soon seen
+LOOKED_AT = 128  # generations that a round may find without placing one; those that wait for something of their own are put aside
+CALLED = 8  # of those that were put aside, which are looked at again when what they wait for has changed, or an engine is left over
 
 
 class Scheduler:
@@ -57,6 +57,8 @@ class Scheduler:
         self._lanes: list[Lane] = []
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._wake: float | None = None
+        self._awaits: dict[Generation, str] = {}  # of those that were put aside, in words
+        self._filling: dict[str, float] = {}  # engines that they wait for and that compute prompts, and when that is over
 
     # What it is told -----------------------------------------------------------------------------
 
@@ -91,18 +93,22 @@ class Scheduler:
         load = self._load(engine)
         charge = load.give(generation, self._prefixes.held(engine.id, generation.beginnings), now)
         self._prefixes.comes(engine.id, generation.beginnings)
-        self._shares.charge(generation.program.whole().tenant, charge.computed, charge.tokens_out)
+        self._charge(generation, charge.computed, charge.tokens_out)
         self._candidates.update(load)
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         self._prefixes.came(engine.id, generation.beginnings, now)
         load = self._load(engine)
         charge = load.take(generation, usage, now)
-        if usage is not None:
-            tenant, computed = generation.program.whole().tenant, usage.tokens_in - usage.tokens_cached
-            self._shares.charge(tenant, computed - charge.computed, usage.tokens_out - charge.tokens_out)
+        if usage is None:  # whether it goes on elsewhere or not: it is charged for what is done to the end
+            self._charge(generation, -charge.computed, -charge.tokens_out)
+        else:
+            self._charge(generation, usage.tokens_in - usage.tokens_cached - charge.computed, usage.tokens_out - charge.tokens_out)
             self._expectations.learn(generation, load, usage)
         self._candidates.update(load)
+        self._backlog.call(engine.id, CALLED)
+        for kind in self._candidates.within(load):
+            self._backlog.call(_awaited(kind), CALLED)
 
     def ended(self, generation: Generation, now: float) -> None:
         self._drop(generation)
@@ -110,10 +116,14 @@ class Scheduler:
     def came(self, engine: Engine) -> None:
         self._candidates.add(engine, self._expectations.speed_of(engine.about.model))
         self._expectations.engines_changed()
+        for awaited in self._backlog.awaited():
+            self._backlog.call(awaited, CALLED)
 
     def gone(self, engine: Engine) -> None:
         self._candidates.remove(engine)
         self._expectations.engines_changed()
+        for awaited in self._backlog.awaited():  # another kind may be the smallest one that comes into question
+            self._backlog.call(awaited, len(self._backlog))
 
     def reported(self, report: EngineHolds) -> bool:
         return self._prefixes.report(report)
@@ -129,36 +139,54 @@ class Scheduler:
     def priority(self, generation: Generation) -> int:
         return STRICTNESS[generation.objective.kind]
 
+    def awaits(self, generation: Generation) -> str:
+        return self._awaits.get(generation, "")
+
     def wake(self) -> float | None:
         return self._wake
 
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         self._wake = None
         if not self._open:  # asked for the first time since something has happened
+            self._call_for_filled(now)
             self._open = {sensitive: self._candidates.kinds(engines) for sensitive in (True, False)}
             self._list_lanes()
-        looked_at = 0
-        for _ in range(PASSED_OVER):
-            generation = self._backlog.first(self._lanes) if self._candidates and looked_at < LOOKED_AT else None
-            if generation is None:
-                break
+        looked_at = called = 0
+        while self._candidates and self._lanes and looked_at < LOOKED_AT:
+            generation = self._backlog.first(self._lanes)
+            if generation is None:  # an engine is left over: it may be worth more by now than what is waited for
+                called += 1
+                if called > CALLED or not self._backlog.call_next():
+                    break
+                continue
+            looked_at += 1
             placed = self._place(generation, engines, now)
             if isinstance(placed, Decision):
                 return placed
-            if placed:
+            if placed is None:
                 self._keep_free(generation, now)
-            looked_at += placed is not None
-            self._backlog.pass_over()
+                self._backlog.pass_over()
+            else:
+                self._backlog.put_aside(placed)
         self._open = {}
-        self._wake = self._candidates.next_filled(now) if self._backlog.look_again() else None
+        moments = [*self._filling.values()]
+        if self._backlog.look_again() and (moment := self._candidates.next_filled(now)) is not None:
+            moments.append(moment)
+        self._wake = min(moments, default=None)
         return None
 
-    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | bool | None:
+    def _call_for_filled(self, now: float) -> None:
+        """What waits for engines that have computed their prompts meanwhile is looked at again."""
+        for engine in [engine for engine, moment in self._filling.items() if moment <= now]:
+            del self._filling[engine]
+            self._backlog.call(engine, CALLED)
+
+    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | str | None:
         """Where a generation goes.
 
         Returns:
-            False if it waits for the engine that holds its prompt although another has room; True if none is worth to be taken now: then
-            none is for the next one like it either; None if none comes into question at all.
+            None if no engine has room: then none has for the next one like it either. What it waits for by itself, if that is something
+            else: the engine that holds its prompt although another one has room, or any of those that are large enough.
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
         shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes and self._rules.replicas else (0, 1.0)
@@ -166,11 +194,21 @@ class Scheduler:
         candidates = self._candidates.of(generation, kinds, engines, now)
         if not self._rules.patience:
             candidates = (pair for pair in candidates if has_room(*pair, case))
-        best, second = ranked(candidates, case)
+        best, second, room = ranked(candidates, case)
         if best is None:
-            return None if self._rules.patience else True
+            kind = self._candidates.least(generation) if self._rules.patience else None
+            if kind is None:
+                return None
+            self._awaits[generation] = f"waits for an engine with room that takes {kind[1]:,} tokens of context"
+            return _awaited(kind)
         if best.wait:
-            return second is None or second.wait > 0 or best.held <= second.held
+            if not room:
+                return None
+            engine = best.load.engine
+            self._awaits[generation] = waits_for(generation, best)
+            if best.load.filled > now + AHEAD:
+                self._filling[engine.id] = best.load.filled - AHEAD
+            return engine.id
         return Decision(
             generation,
             best.load.engine,
@@ -200,8 +238,14 @@ class Scheduler:
         if generation not in self._backlog:
             return False
         self._backlog.drop(generation)
+        self._awaits.pop(generation, None)
         self._prefixes.need_no_more(generation.beginnings)
         return True
+
+    def _charge(self, generation: Generation, tokens_in: float, tokens_out: float) -> None:
+        tenant = generation.program.whole().tenant
+        if self._shares.charge(tenant, tokens_in, tokens_out):
+            self._backlog.has_less(tenant)
 
     def _judge(self, generation: Generation) -> None:
         if self._objective is not None:
@@ -210,6 +254,12 @@ class Scheduler:
     def _rank(self, generation: Generation) -> Rank:
         generation.program.whole().reckon(self._expectations.seconds)  # more may have come below it since it became ready
         return rank(generation, len(self._candidates.loads), self._rules)
+
+
+def _awaited(kind: EngineKind) -> str:
+    """Names any engine of a kind, or a larger one, as what is waited for."""
+    model, context = kind
+    return f"{model} {context}"
 
 
 def _models(kinds: Collection[EngineKind]) -> set[str | None]:

@@ -8,7 +8,9 @@ for last: nobody saves up.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+
+from parrot.core.lazy_heap import LazyHeap
 
 INPUT, OUTPUT = 1.0, 2.0  # what a token counts
 KNOWN = 10_000  # tenants, from which on those are forgotten for whom it makes no difference
@@ -25,23 +27,42 @@ class Shares:
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = dict(weights or {})
         self._counters: dict[str, float] = {}
+        self._present: set[str] = set()
+        self._least = LazyHeap(self._of_present)
         self._full = KNOWN  # how many make it worthwhile to look
         self._last = 0.0  # the counter of who was worked for last
 
-    def enter(self, tenant: str, others: Collection[str]) -> None:
-        """A tenant for whom nothing waited has something to do again, beside others for whom something waits."""
-        least = min((self._counters.get(other, 0.0) for other in others if other != tenant), default=self._last)
+    def enter(self, tenant: str) -> None:
+        """A tenant for whom nothing waited has something to do again."""
+        first = self._least.first()
+        least = self._last if first is None else first[0]
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
+        self._present.add(tenant)
+        self._least.push(tenant)
         if len(self._counters) > self._full:
             # Who has had no more than those for whom something waits would be lifted to them, known or not.
-            self._counters = {name: had for name, had in self._counters.items() if had > least or name == tenant or name in others}
+            self._counters = {name: had for name, had in self._counters.items() if had > least or name in self._present}
             self._full = max(KNOWN, 2 * len(self._counters))
 
-    def charge(self, tenant: str, tokens_in: float, tokens_out: float) -> None:
-        """So much was worked for a tenant, or is about to be; negative amounts take back what was charged too early."""
+    def leave(self, tenant: str) -> None:
+        """Nothing waits for a tenant any more."""
+        self._present.discard(tenant)
+
+    def charge(self, tenant: str, tokens_in: float, tokens_out: float) -> bool:
+        """So much was worked for a tenant, or is about to be; negative amounts take back what was charged too early.
+
+        Returns:
+            Whether it has had less now, so that its turn may come sooner.
+        """
         cost = INPUT * tokens_in + OUTPUT * tokens_out
         self._last = self._counters[tenant] = self._counters.get(tenant, 0.0) + cost / self._weights.get(tenant, 1.0)
+        if cost < 0.0:
+            self._least.push(tenant)
+        return cost < 0.0
 
     def had(self, tenant: str) -> float:
         """What a tenant has had, in weighted tokens."""
         return self._counters.get(tenant, 0.0)
+
+    def _of_present(self, tenant: str) -> float | None:
+        return self._counters.get(tenant, 0.0) if tenant in self._present else None

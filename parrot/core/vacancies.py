@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
 
+from parrot.core.lazy_heap import LazyHeap
 from parrot.core.load import EngineKind, Load
 from parrot.core.policy import Engine
 
@@ -17,6 +18,8 @@ class Vacancies:
         self._levels: dict[EngineKind, list[dict[str, Engine]]] = {}
         self._filled: dict[EngineKind, int] = {}  # levels at which there are engines, as bits
         self._at: dict[str, int] = {}
+        self._loads: dict[str, Load] = {}  # of those that are not full
+        self._roomy: dict[EngineKind, LazyHeap[float]] = {}  # by how many tokens their caches have left
 
     def __bool__(self) -> bool:
         return bool(self._at)
@@ -31,6 +34,11 @@ class Vacancies:
         if running >= load.places:
             self.remove(load)
             return
+        self._loads[engine] = load
+        if kind not in self._levels:
+            self._levels[kind], self._filled[kind] = [{} for _ in range(LEVELS + 1)], 0
+            self._roomy[kind] = LazyHeap(self._used)
+        self._roomy[kind].push(engine)
         level = 1 + int((LEVELS - 1) * min(1.0, load.fullness)) if running else 0
         before = self._at.get(engine)
         if before == level:
@@ -38,9 +46,7 @@ class Vacancies:
             same[engine] = same.pop(engine)  # behind its equals: it is the last one to be looked at again
             return
         if before is not None:
-            self.remove(load)
-        if kind not in self._levels:
-            self._levels[kind], self._filled[kind] = [{} for _ in range(LEVELS + 1)], 0
+            self._leave_level(load, before)
         self._levels[kind][level][engine] = load.engine
         self._filled[kind] |= 1 << level
         self._at[engine] = level
@@ -49,10 +55,14 @@ class Vacancies:
         """An engine is full, or gone."""
         before = self._at.pop(load.engine.id, None)
         if before is not None:
-            level = self._levels[load.kind][before]
-            del level[load.engine.id]
-            if not level:
-                self._filled[load.kind] &= ~(1 << before)
+            self._leave_level(load, before)
+            del self._loads[load.engine.id]
+
+    def _leave_level(self, load: Load, number: int) -> None:
+        level = self._levels[load.kind][number]
+        del level[load.engine.id]
+        if not level:
+            self._filled[load.kind] &= ~(1 << number)
 
     def emptiest(self, kinds: Collection[EngineKind], among: Container[str]) -> Iterator[Engine]:
         """Engines with a free place, the emptier ones first.
@@ -72,6 +82,16 @@ class Vacancies:
                     for engine in self._levels[kind][lowest.bit_length() - 1].values():
                         if engine.id in among:
                             yield engine
+
+    def roomiest(self, kinds: Collection[EngineKind]) -> Iterator[Engine]:
+        """Of each of some kinds the engine with a free place that has most tokens of its cache left, however full it is."""
+        for kind in kinds:
+            if kind in self._roomy and (first := self._roomy[kind].first()) is not None:
+                yield self._loads[first[1]].engine
+
+    def _used(self, engine: str) -> float | None:
+        load = self._loads.get(engine)
+        return None if load is None or not load.engine.free else load.tokens - load.kv_tokens
 
 
 def serves(kind: EngineKind, model: str | None, context: int) -> bool:

@@ -46,6 +46,9 @@ class AtOnce(ABC):
                 return Decision(generation, engine, why=type(self).__name__)
         return None
 
+    def awaits(self, generation: Generation) -> str:
+        return ""  # it waits in an engine
+
     def priority(self, generation: Generation) -> int:
         return 0  # the same for all, unless the router knows more
 

@@ -165,7 +165,7 @@ def test_entries_that_do_not_count_any_more_do_not_pile_up(ranks: Ranks) -> None
         changed = rest[number % len(rest)]
         changed.objective = Objective(Kind.LATENCY if number % 2 else Kind.THROUGHPUT)
         backlog.push(changed)
-    entries = [heap for lane in backlog._lanes.values() for heap in lane.values()]
+    entries = [heap for line in backlog._lines.values() for heap in line.tenants.values()]
     assert sum(map(len, entries)) <= 2 * len(backlog) + STALE + 1
     assert list(taken(backlog)) == [first, *rest]
 

@@ -155,7 +155,8 @@ def test_what_waits_for_the_holder_of_its_prompt_does_not_say_that_there_is_no_r
     stage.tell(ask("second", book))
     stage.tell(ask("third", book))
     assert (stage.where["second"], stage.call("third")["state"]) == (holder, "queued")
-    assert stage.call("third")["why"].startswith("waits though an engine has a free place")
+    assert stage.call("third")["why"].startswith(f"waits for {holder}, which holds ")
+    assert "before another engine that has room now" in stage.call("third")["why"]
 
 
 def test_equal_costs_are_no_reason() -> None:
