@@ -46,6 +46,9 @@ class Stopwatch:
         self._policy.ready(generation, now)
         self.seconds += thread_time() - began - CLOCK
 
+    def awaits(self, generation: Generation) -> str:
+        return self._policy.awaits(generation)
+
     def priority(self, generation: Generation) -> int:
         return self._policy.priority(generation)
 

@@ -109,9 +109,7 @@ class Candidates:
         """When an engine will have computed so much of what it was given that it can take more."""
         return min((load.filled - AHEAD for load in self.loads.values() if load.filled > now + AHEAD), default=None)
 
-    def _emptiest(
-        self, generation: Generation, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float
-    ) -> list[Engine]:
+    def _emptiest(self, generation: Generation, kinds: Collection[EngineKind], engines: Mapping[str, Engine], now: float) -> list[Engine]:
         tokens = generation.tokens_in + generation.tokens_out
 
         def is_filling(engine: Engine) -> bool:

@@ -90,7 +90,7 @@ class Policy(Protocol):
         ...
 
     def awaits(self, generation: Generation) -> str:
-        """What a generation waits for of which `next` was asked and that it has not placed, in words; empty where that is nothing special."""
+        """What a generation waits for by itself that `next` has not placed, in words; empty where that is just room."""
         ...
 
     def priority(self, generation: Generation) -> int:

@@ -206,6 +206,68 @@ def test_who_is_passed_over_waits_on_and_is_found_again(backlog: Backlog, ranks:
     assert list(taken(backlog)) == [first, third]
 
 
+# Put aside --------------------------------------------------------------------------------------
+
+
+def test_what_is_put_aside_waits_on_and_is_found_once_it_is_called(backlog: Backlog, ranks: Ranks) -> None:
+    waits, other = wait(backlog, ranks, 1), wait(backlog, ranks, 2)
+    assert backlog.first(LANES) is waits
+    backlog.put_aside("e1")
+    assert backlog.first(LANES) is other
+    assert (len(backlog), backlog.awaited()) == (2, ["e1"])
+    backlog.call("e2", 8)
+    assert backlog.first(LANES) is other
+    backlog.call("e1", 8)
+    assert (list(taken(backlog)), backlog.awaited()) == ([waits, other], [])
+
+
+def test_the_first_of_those_that_wait_for_one_thing_are_called(backlog: Backlog, ranks: Ranks) -> None:
+    generations = [wait(backlog, ranks, rank) for rank in range(5)]
+    for _ in generations:
+        backlog.first(LANES)
+        backlog.put_aside("e1")
+    backlog.drop(generations[0])
+    backlog.call("e1", 2)
+    assert list(taken(backlog)) == generations[1:3]
+    assert set(backlog) == set(generations[3:])
+
+
+def test_those_that_wait_for_several_things_are_called_in_turn(backlog: Backlog, ranks: Ranks) -> None:
+    generations = [wait(backlog, ranks, rank) for rank in range(6)]
+    for number in range(6):
+        backlog.first(LANES)
+        backlog.put_aside(f"e{number % 3}")
+    for _ in range(3):
+        assert backlog.call_next()
+    assert list(taken(backlog)) == generations[:3]
+    while backlog.call_next():
+        pass
+    assert list(taken(backlog)) == generations[3:]
+    assert not backlog.call_next()
+
+
+def test_what_is_put_aside_and_becomes_better_is_found_at_once(backlog: Backlog, ranks: Ranks) -> None:
+    generation = wait(backlog, ranks, 2)
+    backlog.first(LANES)
+    backlog.put_aside("e1")
+    ranks.said[generation] = 1
+    backlog.push(generation)
+    assert list(taken(backlog)) == [generation]
+    backlog.call("e1", 8)
+    assert (list(taken(backlog)), backlog.awaited()) == ([], [])
+
+
+def test_what_is_put_aside_stays_so_when_what_does_not_count_is_swept_out(backlog: Backlog, ranks: Ranks) -> None:
+    aside, changed = wait(backlog, ranks, 1), wait(backlog, ranks, 2)
+    assert backlog.first(LANES) is aside
+    backlog.put_aside("e1")
+    for _ in range(3 * STALE):
+        backlog.push(changed)
+    assert list(taken(backlog)) == [changed]
+    backlog.call("e1", 1)
+    assert list(taken(backlog)) == [aside]
+
+
 # Tenants ----------------------------------------------------------------------------------------
 
 
@@ -223,6 +285,41 @@ def test_tenants_take_turns_whatever_their_ranks(backlog: Backlog, shares: Share
         wait(backlog, ranks, rank, "quiet")
     order = list(served(backlog, shares))
     assert Counter(order[:6]) == {"loud": 3, "quiet": 3}
+
+
+class Counting(float):
+    """A number that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: float) -> bool:
+        Counting.compared += 1
+        return float(self) < float(other)
+
+
+@pytest.mark.parametrize("fair", [True, False])
+def test_who_is_next_is_found_without_looking_at_all_tenants(fair: bool, ranks: Ranks, shares: Shares) -> None:
+    backlog = Backlog(ranks, shares if fair else None)
+    for number in range(1_000):
+        wait(backlog, ranks, Counting(number), f"t{number}")
+    backlog.first(LANES)
+    Counting.compared = 0
+    for _ in range(100):
+        first = backlog.first(LANES)
+        assert first is not None
+        backlog.drop(first)
+        shares.charge(first.program.tenant, 100, 0)
+    assert Counting.compared < 100 * 40  # a few times the logarithm
+
+
+def test_a_tenant_that_got_something_back_is_next_at_once(backlog: Backlog, shares: Shares, ranks: Ranks) -> None:
+    first, second = wait(backlog, ranks, 1, "a"), wait(backlog, ranks, 2, "b")
+    shares.charge("a", 10, 0)
+    shares.charge("b", 100, 0)
+    assert backlog.first(LANES) is first
+    shares.charge("b", -95, 0)
+    backlog.has_less("b")
+    assert backlog.first(LANES) is second
 
 
 def test_without_shares_ranks_alone_count(ranks: Ranks) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from parrot.core.prefixes import PrefixIndex
-from parrot.core.scheduler import Scheduler
-from tests.unit.core.stage import Stage, ask, map_reduce, up, want
+from parrot.core.scheduler import CALLED, LOOKED_AT, Scheduler
+from parrot.wire.to_core import EngineDown, GenerationReturned
+from tests.unit.core.stage import Stage, ask, map_reduce, up, want, words
 
 
 def test_an_index_that_is_given_is_used_though_it_is_empty_yet() -> None:
@@ -41,3 +44,80 @@ def test_what_is_asked_for_after_it_was_placed_is_protected_on_its_engine() -> N
     assert stage.scheduler._candidates.loads["e1"].sensitive == 1
     stage.finish("chat")
     assert stage.scheduler._candidates.loads["e1"].sensitive == 0
+
+
+# What waits for something of its own -------------------------------------------------------------
+
+BOOK = words(20_000, "book")
+
+
+@pytest.fixture
+def holder() -> Stage:
+    """Two engines with one place each; the first holds a book and is busy, the second is idle."""
+    stage = Stage(up("e1", running=1), up("e2", running=1))
+    stage.tell(ask("read", BOOK))
+    assert stage.where["read"] == "e1"
+    stage.finish("read")
+    stage.report("e1", "read")
+    stage.tell(ask("busy", BOOK))
+    return stage
+
+
+@pytest.mark.parametrize("many", [8, 2 * LOOKED_AT])
+def test_however_many_wait_for_the_holder_of_their_prompt_others_get_the_idle_engine(holder: Stage, many: int) -> None:
+    holder.tell(*(ask(f"waits{number}", BOOK) for number in range(many)))
+    holder.tell(ask("other"))
+    holder.wait(0.1)
+    holder.wait(0.1)
+    assert holder.running() == {"e1": ["busy"], "e2": ["other"]}
+
+
+def test_those_that_wait_for_an_engine_go_there_in_their_order(holder: Stage) -> None:
+    holder.tell(*(ask(f"waits{number}", BOOK) for number in range(3)))
+    for number, before in enumerate(("busy", "waits0", "waits1")):
+        holder.finish(before)
+        assert holder.running()["e1"] == [f"waits{number}"]
+
+
+def test_those_that_wait_for_an_engine_go_on_when_it_is_gone(holder: Stage) -> None:
+    holder.tell(*(ask(f"waits{number}", BOOK) for number in range(2 * CALLED)))
+    holder.tell(EngineDown(engine="e1", reason="it was shot"))
+    holder.run()
+    assert all(holder.call(f"waits{number}")["state"] == "done" for number in range(2 * CALLED))
+
+
+def test_what_only_a_full_large_engine_takes_lets_others_have_the_small_one() -> None:
+    stage = Stage(up("small", context=1_000), up("large", running=1, context=100_000))
+    stage.tell(*(ask(f"long{number}", words(2_000, f"long{number}")) for number in range(2 * LOOKED_AT)))
+    stage.tell(ask("short"))
+    stage.wait(0.1)
+    stage.wait(0.1)
+    assert stage.running() == {"small": ["short"], "large": ["long0"]}
+    assert stage.call("long1")["why"].startswith("waits for an engine with room")
+    stage.finish("long0")
+    assert stage.running()["large"] == ["long1"]
+
+
+def test_room_on_a_larger_engine_is_found_though_it_is_fuller() -> None:
+    stage = Stage(up("a", kv=10_000), up("b", kv=10_000), up("large", kv=200_000))
+    load = stage.scheduler._candidates.loads
+    stage.tell(*(ask(f"s{number}", words(3_000, f"s{number}")) for number in range(2)))
+    stage.wait(60.0)
+    while load["large"].fullness < 0.6:
+        stage.tell(ask(f"l{len(stage.sent)}", words(15_000, f"l{len(stage.sent)}")))
+        stage.wait(60.0)
+    stage.tell(ask("wide", words(9_000, "wide")))
+    assert stage.where["wide"] == "large"
+
+
+def test_what_is_handed_back_or_lost_is_not_paid_for_twice() -> None:
+    stage = Stage(up("e1", running=1))
+    had = stage.scheduler._shares.had
+    stage.tell(ask("a", words(1_000)))
+    paid = had("default")
+    for _ in range(5):
+        engine, job = stage.job("a")
+        stage.tell(GenerationReturned(engine=engine, variable=job.variable, attempt=job.attempt))
+    assert had("default") == pytest.approx(paid, rel=0.05)
+    stage.tell(EngineDown(engine="e1", reason="it was shot"))
+    assert had("default") == 0
