@@ -145,12 +145,12 @@ class Ranking(NamedTuple):
 
     Attributes:
         best: of them, and second: the next best.
-        room: whether any of them has room.
+        free: the best of those that have room.
     """
 
     best: Cost | None
     second: Cost | None
-    room: bool
+    free: Cost | None
 
 
 def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> Ranking:
@@ -162,16 +162,17 @@ def ranked(loads: Iterable[tuple[Load, int]], case: Case) -> Ranking:
     """
     best: Cost | None = None
     second: Cost | None = None
-    room = False
+    free: Cost | None = None
     for load, held in loads:
         one = cost(load, held, case)
-        room |= not one.wait
+        if not one.wait and (free is None or one.seconds < free.seconds):
+            free = one
         if best is None or one.seconds < best.seconds:
             second = best  # not as a pair: mypyc would insist that none of it is None
             best = one
         elif second is None or one.seconds < second.seconds:
             second = one
-    return Ranking(best, second, room)
+    return Ranking(best, second, free)
 
 
 def explain(generation: Generation, best: Cost, second: Cost | None) -> str:

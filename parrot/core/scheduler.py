@@ -185,8 +185,8 @@ class Scheduler:
         """Where a generation goes.
 
         Returns:
-            None if no engine has room: then none has for the next one like it either. What it waits for by itself, if that is something
-            else: the engine that holds its prompt although another one has room, or any of those that are large enough.
+            None if no engine is worth to be taken now: then none is for the next one like it either. What it waits for by itself, if that is
+            something else: the engine that holds its prompt although another one has room, or any of those that are large enough.
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
         shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes and self._rules.replicas else (0, 1.0)
@@ -194,7 +194,7 @@ class Scheduler:
         candidates = self._candidates.of(generation, kinds, engines, now)
         if not self._rules.patience:
             candidates = (pair for pair in candidates if has_room(*pair, case))
-        best, second, room = ranked(candidates, case)
+        best, second, free = ranked(candidates, case)
         if best is None:
             kind = self._candidates.least(generation) if self._rules.patience else None
             if kind is None:
@@ -202,7 +202,7 @@ class Scheduler:
             self._awaits[generation] = f"waits for an engine with room that takes {kind[1]:,} tokens of context"
             return _awaited(kind)
         if best.wait:
-            if not room:
+            if free is None or best.held <= free.held:
                 return None
             engine = best.load.engine
             self._awaits[generation] = waits_for(generation, best)

@@ -118,6 +118,6 @@ def test_what_is_handed_back_or_lost_is_not_paid_for_twice() -> None:
     for _ in range(5):
         engine, job = stage.job("a")
         stage.tell(GenerationReturned(engine=engine, variable=job.variable, attempt=job.attempt))
-    assert had("default") == pytest.approx(paid, rel=0.05)
+    assert 0 < had("default") <= paid
     stage.tell(EngineDown(engine="e1", reason="it was shot"))
     assert had("default") == 0
