@@ -56,6 +56,7 @@ class Scheduler:
         self._open: dict[bool, set[EngineKind]] = {}  # for what is sensitive, and for what is not, in one round
         self._lanes: list[Lane] = []
         self._sensitive = float("-inf")  # when sensitive work was last seen
+        self._called = 0  # in one round, of those that were put aside, since an engine is left over
         self._wake: float | None = None
         self._awaits: dict[Generation, str] = {}  # of those that were put aside, in words
         self._filling: dict[str, float] = {}  # engines that they wait for and that compute prompts, and when that is over
@@ -148,15 +149,16 @@ class Scheduler:
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         self._wake = None
         if not self._open:  # asked for the first time since something has happened
+            self._called = 0
             self._call_for_filled(now)
             self._open = {sensitive: self._candidates.kinds(engines) for sensitive in (True, False)}
             self._list_lanes()
-        looked_at = called = 0
+        looked_at = 0
         while self._candidates and self._lanes and looked_at < LOOKED_AT:
             generation = self._backlog.first(self._lanes)
             if generation is None:  # an engine is left over: it may be worth more by now than what is waited for
-                called += 1
-                if called > CALLED or not self._backlog.call_next():
+                self._called += 1
+                if self._called > CALLED or not self._backlog.call_next():
                     break
                 continue
             looked_at += 1
