@@ -24,7 +24,7 @@ from parrot.wire.to_core import EngineHolds, Usage
 
 LATELY = 10.0  # seconds for which sensitive work is remembered
 LOOKED_AT = 128  # generations that a round may find without placing one; those that wait for something of their own are put aside
-CALLED = 8  # of those that were put aside, which are looked at again when what they wait for has changed, or an engine is left over
+CALLED = 4  # of those that were put aside, which are looked at again in a round in which an engine is left over
 
 
 class Scheduler:
@@ -96,6 +96,7 @@ class Scheduler:
         self._prefixes.comes(engine.id, generation.beginnings)
         self._charge(generation, charge.computed, charge.tokens_out)
         self._candidates.update(load)
+        self._call(load)  # there may be room for more
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         self._prefixes.came(engine.id, generation.beginnings, now)
@@ -107,9 +108,7 @@ class Scheduler:
             self._charge(generation, usage.tokens_in - usage.tokens_cached - charge.computed, usage.tokens_out - charge.tokens_out)
             self._expectations.learn(generation, load, usage)
         self._candidates.update(load)
-        self._backlog.call(engine.id, CALLED)
-        for kind in self._candidates.within(load):
-            self._backlog.call(_awaited(kind), CALLED)
+        self._call(load)
 
     def ended(self, generation: Generation, now: float) -> None:
         self._drop(generation)
@@ -118,7 +117,7 @@ class Scheduler:
         self._candidates.add(engine, self._expectations.speed_of(engine.about.model))
         self._expectations.engines_changed()
         for awaited in self._backlog.awaited():
-            self._backlog.call(awaited, CALLED)
+            self._backlog.call(awaited, 1)
 
     def gone(self, engine: Engine) -> None:
         self._candidates.remove(engine)
@@ -181,7 +180,7 @@ class Scheduler:
         """What waits for engines that have computed their prompts meanwhile is looked at again."""
         for engine in [engine for engine, moment in self._filling.items() if moment <= now]:
             del self._filling[engine]
-            self._backlog.call(engine, CALLED)
+            self._backlog.call(engine, 1)
 
     def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | str | None:
         """Where a generation goes.
@@ -243,6 +242,13 @@ class Scheduler:
         self._awaits.pop(generation, None)
         self._prefixes.need_no_more(generation.beginnings)
         return True
+
+    def _call(self, load: Load) -> None:
+        """Who is first of those that wait for an engine is looked at again; when it was placed, the next one is."""
+        if load.running < load.places:
+            self._backlog.call(load.engine.id, 1)
+            for kind in self._candidates.within(load):
+                self._backlog.call(_awaited(kind), 1)
 
     def _charge(self, generation: Generation, tokens_in: float, tokens_out: float) -> None:
         tenant = generation.program.whole().tenant
