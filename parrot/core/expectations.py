@@ -41,7 +41,7 @@ class Expectations:
     def added(self, generation: Generation) -> None:
         """It is new: reckon with what its function has needed of late."""
         generation.tokens_out = self._lengths.expect(generation)
-        generation.tail = self.seconds(generation)
+        generation.tail = generation.seconds = self.seconds(generation)
         generation.program.whole().expect(generation, self._service(generation, self._lengths.computed(generation)))
 
     def ready(self, generation: Generation) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 
 from parrot.core import records
 from parrot.core.cell import Cell
+from parrot.core.deadlines import retime
 from parrot.core.ending import cancel, fail, finished
 from parrot.core.engine_rules import hear, watch_model
 from parrot.core.graph import Generation, Variable
@@ -152,10 +153,11 @@ def _learn(generation: Generation, usage: Usage) -> None:
 
 
 def _refresh_objectives(cell: Cell) -> None:
-    """Derive what may have changed in this batch, and tell whom it concerns."""
+    """Derive what may have changed in this batch, when what must begin too, and tell whom it concerns."""
     if not cell.stirred:
         return
-    policy, changed = cell.fleet.policy, refresh(cell.graph, cell.stirred)
+    policy, late = cell.fleet.policy, retime(cell.graph, cell.stirred)
+    changed = list(dict.fromkeys([*refresh(cell.graph, cell.stirred), *late]))
     cell.stirred.clear()
     policy.changed(changed, cell.now)
     new = set(cell.queued)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
 from parrot.core.lowering import Lowered
@@ -77,6 +78,8 @@ class Generation:
         objective: what it is optimised for.
         beginnings: of its prompt, as other prompts may have them too; once it can run.
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
+        seconds: that it takes by itself, as last reckoned.
+        late: when it has to begin at the latest, so that nothing that has a deadline is late, in seconds since the epoch.
         tail: seconds from its start to the end of the longest way that begins with it, as last reckoned.
         expected: tokens of its prompt that the engine to which it was given last was expected to hold.
         service: seconds of engine time that it is expected to need, its share of a batch.
@@ -107,6 +110,8 @@ class Generation:
     ended: bool = False
     tokens_in: int = 0
     tokens_out: float = 0.0
+    seconds: float = 0.0
+    late: float = inf
     tail: float = 0.0
     expected: int = 0
     service: float = 0.0
@@ -131,7 +136,8 @@ class Call:
     """One submission of a semantic function.
 
     Attributes:
-        id, session, function, model, chat, deadline: as they were submitted.
+        id, session, function, model, chat: as they were submitted.
+        deadline: of it or its session, whichever is earlier, in seconds since the epoch.
         outputs: the variables that it makes.
         blocks: `block_digests` of its long constants, by hash.
         unfinished: generations that have not ended.
@@ -204,7 +210,7 @@ class Graph:
         Returns:
             Its generations in order; those with nothing `missing` can run.
         """
-        call = _call(request)
+        call = _call(request, session)
         self.calls[call.id] = call
         self.note(session, call.id)
         session.active += 1
@@ -351,15 +357,16 @@ class Graph:
         del self.sessions[session.id]
 
 
-def _call(request: SubmitCall) -> Call:
+def _call(request: SubmitCall, session: Session) -> Call:
     """What is kept of a request; the whole of it is in Redis."""
+    deadlines = [when for when in (request.deadline, session.deadline) if when is not None]
     return Call(
         request.call,
         request.session,
         sys.intern(request.function),
         request.model and sys.intern(request.model),
         request.chat,
-        request.deadline,
+        min(deadlines, default=None),
         tuple(output.variable for output in request.outputs.values()),
         {given.hash: given.blocks for given in request.arguments.values() if given.hash and given.blocks} or _NO_BLOCKS,
     )

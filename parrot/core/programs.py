@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from parrot.core.deadlines import latest
+
 if TYPE_CHECKING:
     from parrot.core.graph import Generation
 
@@ -105,7 +107,7 @@ class Program:
         generation.service = seconds
 
     def reckon(self, seconds: Callable[[Generation], float]) -> None:
-        """Find the `tail` of every member and the `way`, unless hardly anything has come or ended since the last time.
+        """Find `seconds`, `tail` and `late` of every member and the `way`, unless hardly anything has come or ended since the last time.
 
         Ways are not reckoned anew with each call, or a program that is submitted call by call would cost the square of its length;
         they are at most a fifth of the program old.
@@ -118,7 +120,9 @@ class Program:
         self._changes, self.way = 0, 0.0
         for generation in sorted(self.members, key=_depth, reverse=True):
             below = max((consumer.tail for consumer in generation.made.consumers if not consumer.ended), default=0.0)
-            generation.tail = seconds(generation) + below
+            generation.seconds = seconds(generation)
+            generation.tail = generation.seconds + below
+            generation.late = latest(generation)
             if self.members[generation]:
                 self._lengthen(generation.tail)
 

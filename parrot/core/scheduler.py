@@ -186,8 +186,8 @@ class Scheduler:
         """Where a generation goes.
 
         Returns:
-            None if no engine is worth to be taken now: then none is for the next one like it either. What it waits for by itself, if that is
-            something else: the engine that holds its prompt although another one has room, or any of those that are large enough.
+            None if no engine is worth to be taken now: then none is for the next one like it either. What it waits for by itself, if that
+            is something else: the engine that holds its prompt although another one has room, or any of those that are large enough.
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
         shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes and self._rules.replicas else (0, 1.0)

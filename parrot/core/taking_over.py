@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from parrot.core.call_rules import watch
 from parrot.core.cell import Cell
 from parrot.core.damage import stand_in
+from parrot.core.deadlines import retime
 from parrot.core.ending import finished
 from parrot.core.graph import Generation, Session
 from parrot.core.lowering import Lowered
@@ -53,8 +54,9 @@ def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered], sub
 
 
 def settle_objectives(cell: Cell) -> None:
-    """Once all calls are known, and before any generation is resumed: what each is for."""
+    """Once all calls are known, and before any generation is resumed: what each is for, and when it must begin."""
     policy = cell.fleet.policy
+    retime(cell.graph, cell.stirred)
     policy.changed(refresh(cell.graph, cell.stirred), cell.now)
     for generation in cell.stirred:
         generation.priority = policy.priority(generation)

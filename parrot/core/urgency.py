@@ -36,18 +36,17 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         if not objective.urgent:
             moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
         elif objective.kind is Kind.DEADLINE and objective.due is not None:
-            spare = max(0.0, objective.due - generation.tail - program.arrived)
+            spare = max(0.0, generation.late - program.arrived)
             moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
         if objective.due is not None:
-            moment = min(moment, objective.due - generation.tail)
+            moment = min(moment, generation.late)
     return (moment, -generation.tail, generation.order)
 
 
 def slack(generation: Generation, now: float) -> float | None:
     """Seconds that a generation could lose before something is late: its deadline, or else its program. None if nothing can be late."""
-    due = generation.objective.due
-    if due is not None:
-        return due - now - generation.tail
+    if generation.objective.due is not None:
+        return generation.late - now
     if generation.objective.urgent:
         return generation.program.whole().way - generation.tail
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from parrot.core.graph import Generation
@@ -25,6 +27,7 @@ def waiting(
     generation.objective = generation.objective._replace(due=due)
     program = generation.program
     generation.tail = program.way = program.length = way
+    generation.late = inf if due is None else due - way
     program.arrived, program.rest, program.attained = arrived, rest, had
     return generation
 
