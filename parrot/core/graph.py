@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
@@ -19,6 +19,7 @@ from parrot.wire.to_core import Chat, SubmitCall
 from parrot.wire.to_engine import Piece
 
 _NO_BLOCKS: Mapping[str, Sequence[int]] = {}
+MANY = 4  # inputs, from which on it is worthwhile to see who has the same
 SUSPECT_DEATHS = 2  # engines that died while they held a generation, from which on it runs alone
 
 
@@ -222,6 +223,7 @@ class Graph:
     def _generation(self, session: Session, call: Call, lowered: Lowered) -> Generation:
         made = self.variables.get(lowered.variable) or self.declare(session, lowered.variable, VariableState.PENDING)
         inputs = [self.variables[name] for name in lowered.inputs]
+        lowered = _sharing(lowered, inputs)
         program = self._program(session, inputs)
         generation = made.producer = Generation(call, lowered, made, program)
         self._group(generation, inputs)
@@ -355,6 +357,14 @@ class Graph:
         for call in session.calls:
             del self.owners[call]
         del self.sessions[session.id]
+
+
+def _sharing(lowered: Lowered, inputs: Sequence[Variable]) -> Lowered:
+    """The same with the list of inputs of its sibling, if that waits for the same: where all wait for all, it is looked at once."""
+    if len(inputs) < MANY or not inputs[0].consumers:
+        return lowered
+    other = inputs[0].consumers[-1].lowered.inputs
+    return replace(lowered, inputs=other) if other == lowered.inputs else lowered
 
 
 def _call(request: SubmitCall, session: Session) -> Call:

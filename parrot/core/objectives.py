@@ -197,15 +197,19 @@ def members(generation: Generation, inputs: Iterable[Variable]) -> list[Generati
     after the other.
     """
     producers = [needed.producer for needed in inputs if needed.producer is not None and needed.producer.call is not generation.call]
-    depth = max((producer.made.depth for producer in producers), default=0)
-    before = {name for producer in producers if producer.made.depth == depth for name in producer.lowered.inputs}
+    depths = {producer.made.depth for producer in producers}
+    if len(depths) < 2:
+        return producers
+    last = max(depths)
+    lists = {id(inputs): inputs for producer in producers if producer.made.depth == last for inputs in (producer.lowered.inputs,)}
+    before = {name for inputs in lists.values() for name in inputs}
     return [producer for producer in producers if producer.variable not in before]
 
 
 def head_of(graph: Graph, group: Iterable[Generation]) -> Generation | None:
     """What every member of a task group waits for, the last of it; None if there is nothing, or several that run at once."""
     common: set[str] | None = None
-    for member in group:
+    for member in {id(member.lowered.inputs): member for member in group}.values():  # what waits for the same has the same before it
         common = _awaited(graph, member) if common is None else common & _awaited(graph, member)
         if not common:
             return None

@@ -76,6 +76,11 @@ class Program:
         small._into, small.members = large, {}
         return large
 
+    def recall(self, attained: float, length: float) -> None:
+        """What a predecessor knew of it when one of its members was last written about."""
+        self.attained = max(self.attained, attained)
+        self.length = max(self.length, length)
+
     def add(self, generations: Iterable[Generation], now: float) -> None:
         """More work."""
         if not self.members:

@@ -96,7 +96,7 @@ def pursued(generation: Generation, slack: float | None) -> Fields:
 
 def waits(generation: Generation, why: str, slack: float | None) -> Fields:
     """A call that waits for an engine."""
-    return {"state": CallState.QUEUED, "why": why} | pursued(generation, slack)
+    return {"state": CallState.QUEUED, "why": why} | pursued(generation, slack) | attained(generation)
 
 
 def explained(decision: Decision) -> Fields:
@@ -108,7 +108,13 @@ def explained(decision: Decision) -> Fields:
         "prefix_expected": str(decision.generation.call.expected),
         "runner_up": decision.runner_up,
         "way": f"{decision.generation.tail:.3f}",
-    } | pursued(decision.generation, decision.slack)
+    } | (pursued(decision.generation, decision.slack) | attained(decision.generation))
+
+
+def attained(generation: Generation) -> Fields:
+    """Seconds of engine time that its program has had, and the longest way that it has had; nothing where that is nothing."""
+    program = generation.program.whole()
+    return {"attained": f"{program.attained:.3f}", "length": f"{program.length:.3f}"} if program.attained else {}
 
 
 def placed(generation: Generation, why: str, at: str) -> Fields:

@@ -86,6 +86,9 @@ def rebuild(
         forget_session(machine.cell, name, found.calls[name], found.variables[name])
     calls = [resume_call(machine.cell, *one) for one in _requests(machine, found, prepared)]
     settle_objectives(machine.cell)
+    for generations in calls:
+        record = found.active[generations[0].call.id]
+        generations[0].program.whole().recall(float(record.get("attained", "0")), float(record.get("length", "0")))
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
             _restore(machine, generation, found.variable.get(generation.variable))

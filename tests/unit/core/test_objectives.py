@@ -283,6 +283,28 @@ def test_a_submission_costs_no_more_beside_many_siblings_that_are_wanted(story: 
     assert story.objective("plan") == Objective(Kind.DEADLINE, "", 3_600.0)
 
 
+class Looked(dict[str, Variable]):
+    """Variables, and how often one is looked up."""
+
+    lookups = 0
+
+    def __getitem__(self, name: str) -> Variable:
+        self.lookups += 1
+        return super().__getitem__(name)
+
+
+def test_a_submission_costs_as_much_as_it_has_inputs_where_all_wait_for_all(story: Story) -> None:
+    layers = [[f"{layer}.{number}" for number in range(60)] for layer in range(3)]
+    for before, names in zip([[], *layers], layers, strict=False):
+        for name in names:
+            story.add(name, *before)
+    variables = story.graph.variables = Looked(story.graph.variables)
+    story.add("last", *layers[-1])
+    assert variables.lookups < 10 * 60
+    story.want("last", LATENCY)
+    assert story.kinds("2.0", "1.0") == [Kind.GROUP, Kind.GROUP]
+
+
 def test_what_has_to_end_in_time_does_not_become_laxer_when_somebody_reads_what_is_made_of_it(story: Story) -> None:
     story.add("a")
     story.add("b", "a")

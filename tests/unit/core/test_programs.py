@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from parrot.core.graph import Generation
 from parrot.core.programs import GROWTH, Program
 from tests.unit.core.making import make_generation
+from tests.unit.core.stage import Stage, ask, up
 
 
 def seconds(generation: Generation) -> float:
@@ -297,3 +298,16 @@ def test_a_program_that_has_work_again_arrives_anew() -> None:
         end(program, generation)
     program.add([first], 30.0)
     assert program.arrived == 30.0
+
+
+def test_what_a_program_has_had_survives_a_takeover() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("a"), ask("b", "{{i}} ", i="a.x"), ask("c", "{{i}} ", i="b.x"))
+    stage.now += 5.0
+    stage.finish("a", seconds=5.0)
+    program = stage.machine.graph.variables["c.x"].producer.program.whole()  # type: ignore[union-attr]
+    assert program.attained == 5.0
+    stage.restart()
+    again = stage.machine.graph.variables["c.x"].producer.program.whole()  # type: ignore[union-attr]
+    assert again is not program
+    assert (again.attained, again.served) == (5.0, pytest.approx(program.served, abs=0.01))
