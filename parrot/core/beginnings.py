@@ -41,7 +41,7 @@ class Stretch(NamedTuple):
 
 
 class Beginnings(NamedTuple):
-    """The beginnings of one prompt, the shortest first; the last one is the prompt with its output.
+    """The beginnings of one prompt, the shortest first; the last one of a whole prompt is that with its output.
 
     Attributes:
         names: of each.
@@ -90,7 +90,7 @@ def beginnings(root: int, prompt: Sequence[Piece], output: str, look_up: Callabl
     Args:
         root: `root_of` what its tokens depend on beside its pieces.
         prompt: its pieces.
-        output: the variable that continues it.
+        output: the variable that continues it; empty for a part of a prompt, which others continue too.
         look_up: what a piece of kind `variable` or `hash` stands for.
     """
     names, tokens, ends = array("q"), array("q"), array("q")
@@ -113,7 +113,7 @@ def beginnings(root: int, prompt: Sequence[Piece], output: str, look_up: Callabl
         if total >= last + APART:
             last = total
             note(name, total, number + 1)
-    if total >= LEAST:
+    if output and total >= LEAST:
         note(_mix(name, digest(output)), total, len(prompt) + 1)
     return Beginnings(names, tokens, ends, total)
 

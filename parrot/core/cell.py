@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from parrot.core import records
 from parrot.core.batch import Batch
-from parrot.core.beginnings import UNREAD
 from parrot.core.fleet import Fleet
 from parrot.core.graph import Generation, Graph, Session
 from parrot.core.limits import Limits
@@ -70,7 +69,7 @@ class Cell:
     def queue(self, generations: Iterable[Generation]) -> None:
         """Generations can run: they wait for an engine now."""
         for generation in generations:
-            if generation.beginnings is UNREAD:
+            if not generation.read:
                 generation.since = generation.since or self.now  # a predecessor knew since when
                 self.graph.read_prompt(generation)
             self.fleet.push(generation, self.now)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from math import inf
 
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
@@ -77,7 +78,8 @@ class Generation:
         gathers: it waits for several calls at once.
         head: the variable of which all of those wait, and gatherers: those of which it is the head.
         objective: what it is optimised for.
-        beginnings: of its prompt, as other prompts may have them too; once it can run.
+        beginnings: of its prompt, as other prompts may have them too; of the part before the first input that is missing until it can run.
+        read: its whole prompt is known.
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
         seconds: that it takes by itself, as last reckoned.
         late: when it has to begin at the latest, so that nothing that has a deadline is late, in seconds since the epoch.
@@ -99,6 +101,7 @@ class Generation:
     gatherers: list[Generation] | None = None
     objective: Objective = IDLE
     beginnings: Beginnings = UNREAD
+    read: bool = False
     missing: int = 0
     attempt: int = 0
     engine: str = ""
@@ -218,6 +221,9 @@ class Graph:
         self.tenants[session.tenant] += 1
         generations = [self._generation(session, call, one) for one in lowered]
         call.unfinished = len(generations)
+        for generation in generations:
+            if generation.missing:
+                self.foresee_prompt(generation)
         return generations
 
     def _generation(self, session: Session, call: Call, lowered: Lowered) -> Generation:
@@ -256,7 +262,21 @@ class Graph:
 
     def read_prompt(self, generation: Generation) -> None:
         """Find the `beginnings` and `tokens_in` of a generation whose inputs are all there."""
-        call, lowered = generation.call, generation.lowered
+        generation.beginnings = self._read(generation, generation.lowered.prompt, generation.variable)
+        generation.tokens_in = generation.beginnings.prompt_tokens
+        generation.read = True
+
+    def foresee_prompt(self, generation: Generation) -> None:
+        """Find the `beginnings` of the part that is known of a generation of which inputs are missing."""
+        known = tuple(takewhile(self._is_known, generation.lowered.prompt))
+        if known:
+            generation.beginnings = self._read(generation, known, "")
+
+    def _is_known(self, piece: Piece) -> bool:
+        return piece.kind != "variable" or self.variables[piece.value].state == VariableState.READY
+
+    def _read(self, generation: Generation, prompt: Sequence[Piece], output: str) -> Beginnings:
+        call = generation.call
 
         def look_up(piece: Piece) -> Stretch:
             if piece.kind == "variable":
@@ -266,8 +286,7 @@ class Graph:
             tokens = len(blocks) * BLOCK_CHARACTERS // CHARACTERS_PER_TOKEN or HASHED_TOKENS
             return Stretch(hashed(piece.value), blocks, tokens)
 
-        generation.beginnings = beginnings(root_of(call.chat, self.owner(generation)), lowered.prompt, lowered.variable, look_up)
-        generation.tokens_in = generation.beginnings.prompt_tokens
+        return beginnings(root_of(call.chat, self.owner(generation)), prompt, output, look_up)
 
     def owner(self, generation: Generation) -> str:
         """The tenant that caches are kept apart for; empty if all share them."""

@@ -23,7 +23,7 @@ class _Node:
         holders: engines that have said that they hold it, as bits.
         coming: engines that were given a prompt that begins so, as bits.
         tokens: that an engine has counted; 0 before.
-        needed: generations that wait to be placed and begin so.
+        needed: generations that are not placed yet, whether they can run or not, and begin so.
         users: generations that engines have and that begin so.
     """
 
@@ -63,7 +63,7 @@ class PrefixIndex:
         return len(self._nodes)
 
     def need(self, beginnings: Beginnings) -> None:
-        """A generation waits to be placed."""
+        """A generation will be placed that begins so."""
         for name in beginnings.names:
             self._node(name).needed += 1
 
