@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from parrot.core import records
 from parrot.core.batch import Batch
+from parrot.core.beginnings import UNREAD
 from parrot.core.fleet import Fleet
 from parrot.core.graph import Generation, Graph, Session
 from parrot.core.limits import Limits
@@ -69,7 +70,7 @@ class Cell:
     def queue(self, generations: Iterable[Generation]) -> None:
         """Generations can run: they wait for an engine now."""
         for generation in generations:
-            if not generation.read:
+            if generation.beginnings is UNREAD:
                 generation.since = generation.since or self.now  # a predecessor knew since when
                 self.graph.read_prompt(generation)
             self.fleet.push(generation, self.now)

@@ -21,6 +21,7 @@ from parrot.wire.to_engine import Piece
 
 _NO_BLOCKS: Mapping[str, Sequence[int]] = {}
 MANY = 4  # inputs, from which on it is worthwhile to see who has the same
+FORESEEN = 10_000  # parts of prompts that are kept so that they can be shared
 SUSPECT_DEATHS = 2  # engines that died while they held a generation, from which on it runs alone
 
 
@@ -78,8 +79,8 @@ class Generation:
         gathers: it waits for several calls at once.
         head: the variable of which all of those wait, and gatherers: those of which it is the head.
         objective: what it is optimised for.
-        beginnings: of its prompt, as other prompts may have them too; of the part before the first input that is missing until it can run.
-        read: its whole prompt is known.
+        beginnings: of its prompt, as other prompts may have them too; once it can run.
+        foreseen: those of the part before the first input that is missing, until it can run.
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
         seconds: that it takes by itself, as last reckoned.
         late: when it has to begin at the latest, so that nothing that has a deadline is late, in seconds since the epoch.
@@ -101,7 +102,7 @@ class Generation:
     gatherers: list[Generation] | None = None
     objective: Objective = IDLE
     beginnings: Beginnings = UNREAD
-    read: bool = False
+    foreseen: Beginnings = UNREAD
     missing: int = 0
     attempt: int = 0
     engine: str = ""
@@ -191,6 +192,7 @@ class Graph:
 
     def __init__(self, isolated: bool = False) -> None:
         self._isolated = isolated
+        self._foreseen: dict[int, Beginnings] = {}  # by the last name, which stands for all before it
         self.sessions: dict[str, Session] = {}
         self.variables: dict[str, Variable] = {}
         self.calls: dict[str, Call] = {}
@@ -264,13 +266,15 @@ class Graph:
         """Find the `beginnings` and `tokens_in` of a generation whose inputs are all there."""
         generation.beginnings = self._read(generation, generation.lowered.prompt, generation.variable)
         generation.tokens_in = generation.beginnings.prompt_tokens
-        generation.read = True
 
     def foresee_prompt(self, generation: Generation) -> None:
-        """Find the `beginnings` of the part that is known of a generation of which inputs are missing."""
+        """Find what is `foreseen` of the prompt of a generation of which inputs are missing; calls of one function share it."""
         known = tuple(takewhile(self._is_known, generation.lowered.prompt))
-        if known:
-            generation.beginnings = self._read(generation, known, "")
+        found = self._read(generation, known, "") if known else UNREAD
+        if found.names:
+            if len(self._foreseen) >= FORESEEN:
+                self._foreseen.clear()
+            generation.foreseen = self._foreseen.setdefault(found.names[-1], found)
 
     def _is_known(self, piece: Piece) -> bool:
         return piece.kind != "variable" or self.variables[piece.value].state == VariableState.READY

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from parrot.core.backlog import Backlog, Lane, Rank
-from parrot.core.beginnings import Beginnings
+from parrot.core.beginnings import UNREAD
 from parrot.core.candidates import Candidates
 from parrot.core.expectations import Expectations
 from parrot.core.graph import Generation
@@ -59,7 +59,6 @@ class Scheduler:
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._called = 0  # in one round, of those that were put aside, since an engine is left over
         self._wake: float | None = None
-        self._foreseen: dict[Generation, Beginnings] = {}  # what will be needed of those of which inputs are missing
         self._awaits: dict[Generation, str] = {}  # of those that were put aside, in words
         self._filling: dict[str, float] = {}  # engines that they wait for and that compute prompts, and when that is over
 
@@ -69,9 +68,7 @@ class Scheduler:
         for generation in generations:
             self._expectations.added(generation)
             self._judge(generation)
-            if generation.missing and generation.beginnings.names:
-                self._foreseen[generation] = generation.beginnings
-                self._prefixes.need(generation.beginnings)
+            self._prefixes.need(generation.foreseen)
 
     def changed(self, generations: Iterable[Generation], now: float) -> None:
         for generation in generations:
@@ -243,9 +240,8 @@ class Scheduler:
         return self._candidates.loads[engine.id]
 
     def _foresee_no_more(self, generation: Generation) -> None:
-        foreseen = self._foreseen.pop(generation, None)
-        if foreseen is not None:
-            self._prefixes.need_no_more(foreseen)
+        self._prefixes.need_no_more(generation.foreseen)
+        generation.foreseen = UNREAD
 
     def _drop(self, generation: Generation) -> bool:
         """It waits no more; False if it did not."""
