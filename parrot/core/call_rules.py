@@ -27,11 +27,11 @@ def submit_call(cell: Cell, request: SubmitCall) -> None:
         _refuse(cell, session, request, error)
 
 
-def watch(cell: Cell, session: Session, request: SubmitCall) -> None:
-    """Set the earlier one of the call's and the session's deadline."""
-    deadlines = [when for when in (request.deadline, session.deadline) if when is not None]
-    if deadlines and request.call in cell.graph.calls:
-        cell.timers.set(("deadline", request.call), min(deadlines))
+def watch(cell: Cell, name: str) -> None:
+    """Set the deadline of a call that has not ended."""
+    call = cell.graph.calls.get(name)
+    if call is not None and call.deadline is not None:
+        cell.timers.set(("deadline", name), call.deadline)
 
 
 def deadline_over(cell: Cell, name: str) -> None:
@@ -68,7 +68,7 @@ def _admit(cell: Cell, request: SubmitCall) -> None:
     cell.begun(generations)
     for generation in generations:
         _start(cell, generation)
-    watch(cell, session, request)
+    watch(cell, request.call)
 
 
 def _check_room(cell: Cell, session: Session) -> None:

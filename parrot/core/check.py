@@ -315,7 +315,7 @@ def _timers(machine: Machine) -> Iterator[str]:
         elif not session.active:
             due.add(("results", session.id))
     for call in graph.calls.values():
-        if call.deadline is not None or graph.sessions[call.session].deadline is not None:
+        if call.deadline is not None:
             due.add(("deadline", call.id))
     missed = {waiting.call.model for waiting in machine.fleet.waiting() if not machine.fleet.serves(waiting.call.model)}
     due |= {("unserved", model) for model in missed if model is not None}

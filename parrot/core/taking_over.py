@@ -49,7 +49,7 @@ def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered], sub
     stand_in(cell, session, (name for one in lowered for name in one.inputs if name not in outputs))
     generations = cell.graph.add(session, request, lowered)
     cell.begun(generations, submitted)
-    watch(cell, session, request)
+    watch(cell, request.call)
     return generations
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,12 +248,15 @@ def test_a_consumer_that_ends_asks_nothing_any_more(story: Story) -> None:
     assert story.kinds("a") == [Kind.THROUGHPUT]
 
 
-class Counting(dict[str, Session]):
-    """Sessions, which are looked up once for each objective that is derived."""
+Named = TypeVar("Named", Session, Variable)
+
+
+class Counting(dict[str, Named]):
+    """Counts lookups: of sessions there is one for each objective that is derived."""
 
     lookups = 0
 
-    def __getitem__(self, name: str) -> Session:
+    def __getitem__(self, name: str) -> Named:
         self.lookups += 1
         return super().__getitem__(name)
 
@@ -283,22 +288,12 @@ def test_a_submission_costs_no_more_beside_many_siblings_that_are_wanted(story: 
     assert story.objective("plan") == Objective(Kind.DEADLINE, "", 3_600.0)
 
 
-class Looked(dict[str, Variable]):
-    """Variables, and how often one is looked up."""
-
-    lookups = 0
-
-    def __getitem__(self, name: str) -> Variable:
-        self.lookups += 1
-        return super().__getitem__(name)
-
-
 def test_a_submission_costs_as_much_as_it_has_inputs_where_all_wait_for_all(story: Story) -> None:
     layers = [[f"{layer}.{number}" for number in range(60)] for layer in range(3)]
     for before, names in zip([[], *layers], layers, strict=False):
         for name in names:
             story.add(name, *before)
-    variables = story.graph.variables = Looked(story.graph.variables)
+    variables = story.graph.variables = Counting(story.graph.variables)
     story.add("last", *layers[-1])
     assert variables.lookups < 10 * 60
     story.want("last", LATENCY)
