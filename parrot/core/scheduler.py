@@ -6,6 +6,7 @@ Order: tenants by what they have had (`shares`), then by `urgency`. Place: `plac
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from parrot.core.backlog import Backlog, Lane, Rank
 from parrot.core.beginnings import UNREAD
@@ -25,7 +26,14 @@ from parrot.wire.to_core import EngineHolds, Usage
 
 LATELY = 10.0  # seconds for which sensitive work is remembered
 LOOKED_AT = 128  # generations that a round may find without placing one; those that wait for something of their own are put aside
-CALLED = 4  # of those that were put aside, which are looked at again in a round in which an engine is left over
+CALLED = 4  # of those that were put aside for other engines, which are looked at again when one has got emptier
+
+
+class Awaited(NamedTuple):
+    """What a generation waits for that was put aside: its name, and why, in words."""
+
+    name: str
+    words: str
 
 
 class Scheduler:
@@ -57,10 +65,9 @@ class Scheduler:
         self._open: dict[bool, set[EngineKind]] = {}  # for what is sensitive, and for what is not, in one round
         self._lanes: list[Lane] = []
         self._sensitive = float("-inf")  # when sensitive work was last seen
-        self._called = 0  # in one round, of those that were put aside, since an engine is left over
         self._wake: float | None = None
-        self._awaits: dict[Generation, str] = {}  # of those that were put aside, in words
-        self._filling: dict[str, float] = {}  # engines that they wait for and that compute prompts, and when that is over
+        self._aside: dict[Generation, Awaited] = {}  # what those that were put aside wait for
+        self._due: dict[str, float] = {}  # what they wait for, and when that should be there
 
     # What it is told -----------------------------------------------------------------------------
 
@@ -100,7 +107,6 @@ class Scheduler:
         self._prefixes.comes(engine.id, generation.beginnings)
         self._charge(generation, charge.computed, charge.tokens_out)
         self._candidates.update(load)
-        self._call(load)  # there may be room for more
 
     def left(self, generation: Generation, engine: Engine, usage: Usage | None, now: float) -> None:
         self._prefixes.came(engine.id, generation.beginnings, now)
@@ -145,7 +151,7 @@ class Scheduler:
         return STRICTNESS[generation.objective.kind]
 
     def awaits(self, generation: Generation) -> str:
-        return self._awaits.get(generation, "")
+        return self._aside[generation].words if generation in self._aside else ""
 
     def wake(self) -> float | None:
         return self._wake
@@ -153,18 +159,14 @@ class Scheduler:
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         self._wake = None
         if not self._open:  # asked for the first time since something has happened
-            self._called = 0
-            self._call_for_filled(now)
+            self._call_due(now)
             self._open = {sensitive: self._candidates.kinds(engines) for sensitive in (True, False)}
             self._list_lanes()
         looked_at = 0
         while self._candidates and self._lanes and looked_at < LOOKED_AT:
             generation = self._backlog.first(self._lanes)
-            if generation is None:  # an engine is left over: it may be worth more by now than what is waited for
-                self._called += 1
-                if self._called > CALLED or not self._backlog.call_next():
-                    break
-                continue
+            if generation is None:
+                break
             looked_at += 1
             placed = self._place(generation, engines, now)
             if isinstance(placed, Decision):
@@ -173,21 +175,22 @@ class Scheduler:
                 self._keep_free(generation, now)
                 self._backlog.pass_over()
             else:
-                self._backlog.put_aside(placed)
+                self._aside[generation] = placed
+                self._backlog.put_aside(placed.name)
         self._open = {}
-        moments = [*self._filling.values()]
+        moments = [*self._due.values()]
         if self._backlog.look_again() and (moment := self._candidates.next_filled(now)) is not None:
             moments.append(moment)
         self._wake = min(moments, default=None)
         return None
 
-    def _call_for_filled(self, now: float) -> None:
-        """What waits for engines that have computed their prompts meanwhile is looked at again."""
-        for engine in [engine for engine, moment in self._filling.items() if moment <= now]:
-            del self._filling[engine]
-            self._backlog.call(engine, 1)
+    def _call_due(self, now: float) -> None:
+        """Who waits for what should be there by now is looked at again: another engine may be worth more, if it is not."""
+        for awaited in [awaited for awaited, moment in self._due.items() if moment <= now]:
+            del self._due[awaited]
+            self._backlog.call(awaited, 1)
 
-    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | str | None:
+    def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | Awaited | None:
         """Where a generation goes.
 
         Returns:
@@ -205,16 +208,14 @@ class Scheduler:
             kind = self._candidates.least(generation) if self._rules.patience else None
             if kind is None:
                 return None
-            self._awaits[generation] = f"waits for an engine with room that takes {kind[1]:,} tokens of context"
-            return _awaited(kind)
+            self._due[_name(kind)] = now + AHEAD  # it may be kept free for others, or compute prompts
+            return Awaited(_name(kind), f"waits for an engine with room that takes {kind[1]:,} tokens of context")
         if best.wait:
             if free is None or best.held <= free.held:
                 return None
-            engine = best.load.engine
-            self._awaits[generation] = waits_for(generation, best)
-            if best.load.filled > now + AHEAD:
-                self._filling[engine.id] = best.load.filled - AHEAD
-            return engine.id
+            engine = best.load.engine.id
+            self._due[engine] = min(now + best.wait, self._due.get(engine, float("inf")))
+            return Awaited(engine, waits_for(generation, best))
         return Decision(
             generation,
             best.load.engine,
@@ -248,16 +249,19 @@ class Scheduler:
         if generation not in self._backlog:
             return False
         self._backlog.drop(generation)
-        self._awaits.pop(generation, None)
+        awaited = self._aside.pop(generation, None)
+        if awaited is not None:
+            self._backlog.call(awaited.name, 1)  # who waits for the same may follow it
         self._prefixes.need_no_more(generation.beginnings)
         return True
 
     def _call(self, load: Load) -> None:
-        """Who is first of those that wait for an engine is looked at again; when it was placed, the next one is."""
-        if load.running < load.places:
-            self._backlog.call(load.engine.id, 1)
-            for kind in self._candidates.within(load):
-                self._backlog.call(_awaited(kind), 1)
+        """An engine has got emptier: who is first of those that wait for it is looked at again, and some that wait for others."""
+        self._backlog.call(load.engine.id, 1)
+        for kind in self._candidates.within(load):
+            self._backlog.call(_name(kind), 1)
+        for _ in range(CALLED):  # it may be worth more to them by now than what they wait for
+            self._backlog.call_next()
 
     def _charge(self, generation: Generation, tokens_in: float, tokens_out: float) -> None:
         tenant = generation.program.whole().tenant
@@ -273,7 +277,7 @@ class Scheduler:
         return rank(generation, len(self._candidates.loads), self._rules)
 
 
-def _awaited(kind: EngineKind) -> str:
+def _name(kind: EngineKind) -> str:
     """Names any engine of a kind, or a larger one, as what is waited for."""
     model, context = kind
     return f"{model} {context}"

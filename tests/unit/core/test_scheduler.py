@@ -86,6 +86,24 @@ def test_those_that_wait_for_an_engine_go_on_when_it_is_gone(holder: Stage) -> N
     assert all(holder.call(f"waits{number}")["state"] == "done" for number in range(2 * CALLED))
 
 
+def test_who_waits_for_an_engine_that_is_late_goes_elsewhere_though_nothing_happens(holder: Stage) -> None:
+    holder.tell(*(ask(f"waits{number}", BOOK) for number in range(2)))
+    assert holder.running()["e2"] == []
+    for _ in range(600):
+        holder.wait(1.0)
+    assert holder.running() == {"e1": ["busy"], "e2": ["waits0"]}
+
+
+def test_what_takes_a_large_engine_gets_it_once_that_is_kept_free_for_nobody() -> None:
+    stage = Stage(up("small", context=1_000), up("large", running=8, context=100_000))
+    stage.tell(ask("fills", words(20_000, "fills")))
+    stage.tell(*(ask(f"long{number}", words(2_000, f"long{number}")) for number in range(3)))
+    assert stage.running()["large"] == ["fills"]
+    for _ in range(60):
+        stage.wait(1.0)
+    assert sorted(stage.running()["large"]) == ["fills", "long0", "long1", "long2"]
+
+
 def test_what_only_a_full_large_engine_takes_lets_others_have_the_small_one() -> None:
     stage = Stage(up("small", context=1_000), up("large", running=1, context=100_000))
     stage.tell(*(ask(f"long{number}", words(2_000, f"long{number}")) for number in range(2 * LOOKED_AT)))
