@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from statistics import median
 from time import thread_time
 
@@ -36,7 +36,7 @@ class Stopwatch:
         self._policy.added(generations, now)
         self.seconds += thread_time() - began - CLOCK
 
-    def changed(self, generations: Iterable[Generation], now: float) -> None:
+    def changed(self, generations: Collection[Generation], now: float) -> None:
         began = thread_time()
         self._policy.changed(generations, now)
         self.seconds += thread_time() - began - CLOCK

@@ -64,7 +64,7 @@ class DecisionEntry:
     Attributes:
         group: the call whose inputs the call's task group makes.
         slack: seconds to spare when this was decided last; negative if it was late already.
-        way: seconds that the longest way to the end of its program was expected to take from its start.
+        way: seconds that the longest way to the end of what it is for was expected to take from its start.
         prefix_expected: tokens of the prompt that the engine was thought to hold.
         prefix_found: tokens that it held; known when the call has ended.
         runner_up: the engine that came second.

@@ -82,7 +82,7 @@ def _decision(call: CallEntry) -> list[str]:
     facts = {"objective": _objective(made.objective), "group": made.group and f"its group makes the inputs of {made.group}"}
     if call.state not in _UNPLACED:  # else what stands there is of an earlier attempt
         facts |= {
-            "way": "" if made.way is None else f"{duration(made.way)} from its start to the end of its program, by the longest way",
+            "way": "" if made.way is None else f"{duration(made.way)} from its start to the end of what it is for, by the longest way",
             "slack": _slack(made.slack),
             "prefix": _prefix(made),
             "engine": made.engine + (f"; the next best was {made.runner_up}" if made.runner_up else ""),

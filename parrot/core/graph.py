@@ -84,7 +84,9 @@ class Generation:
         tokens_in: of its prompt, and tokens_out of its output, as far as they can be expected; valid once it can run.
         seconds: that it takes by itself, as last reckoned.
         late: when it has to begin at the latest, so that nothing that has a deadline is late, in seconds since the epoch.
-        tail: seconds from its start to the end of the longest way that begins with it, as last reckoned.
+        awaited: somebody waits for what comes of it, as far as its program was told.
+        tail: seconds from its start to the end of the longest way that begins with it, as last reckoned; to what is waited for, if it is
+            awaited.
         expected: tokens of its prompt that the engine to which it was given last was expected to hold.
         service: seconds of engine time that it is expected to need, its share of a batch.
         context: tokens that an engine must take at least, since one that takes less has refused it.
@@ -117,6 +119,7 @@ class Generation:
     tokens_out: float = 0.0
     seconds: float = 0.0
     late: float = inf
+    awaited: bool = False
     tail: float = 0.0
     expected: int = 0
     service: float = 0.0

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -65,8 +65,8 @@ class Policy(Protocol):
         """They are new in the graph, those of one call; they may still wait for inputs."""
         ...
 
-    def changed(self, generations: Iterable[Generation], now: float) -> None:
-        """Their objectives are others now."""
+    def changed(self, generations: Collection[Generation], now: float) -> None:
+        """Their objectives are others now; what comes after others is before them."""
         ...
 
     def ready(self, generation: Generation, now: float) -> None:

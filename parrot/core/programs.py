@@ -23,13 +23,18 @@ class Program:
         members: its generations that have not ended, and whether each could run already.
         arrived: when it began to be of work again, in seconds since the epoch: a conversation that goes on begins anew with each turn.
         active: members that can run or do.
+        awaited: members that somebody waits for.
         attained: seconds of engine time that its generations have had.
-        rest: seconds of engine time that its generations are expected to need.
+        rest: seconds of engine time that its generations are expected to need, and awaited_rest: those that somebody waits for.
         way: seconds of the longest way that begins with a generation which can run; the program cannot end earlier.
+        awaited_way: the same of those that somebody waits for, to what is waited for.
         length: the longest `way` that it has had.
     """
 
-    __slots__ = ("_changes", "_into", "active", "arrived", "attained", "length", "members", "rest", "tenant", "way")
+    __slots__ = (
+        *("_changes", "_into", "_were_split", "active", "arrived", "attained", "awaited"),
+        *("awaited_rest", "awaited_way", "length", "members", "rest", "tenant", "way"),
+    )
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
@@ -37,16 +42,25 @@ class Program:
         self.arrived = 0.0
         self.attained = 0.0
         self.rest = 0.0
+        self.awaited_rest = 0.0
         self.way = 0.0
+        self.awaited_way = 0.0
         self.length = 0.0
         self.active = 0
+        self.awaited = 0
         self._changes = 0
+        self._were_split = False  # when ways were reckoned
         self._into: Program | None = None
 
     @property
     def served(self) -> float:
         """What it has had, measured by how long it is: from 0 to 1."""
         return self.attained / (self.attained + self.length) if self.attained else 0.0
+
+    @property
+    def is_split(self) -> bool:
+        """Somebody waits for some of its members, and nobody for others: these are not on the way to what is waited for."""
+        return 0 < self.awaited < len(self.members)
 
     def whole(self) -> Program:
         """The program that this one has become part of; itself if of none."""
@@ -69,9 +83,13 @@ class Program:
         large.members |= small.members
         large.attained += small.attained
         large.rest += small.rest
+        large.awaited_rest += small.awaited_rest
         large.way = max(large.way, small.way)
+        large.awaited_way = max(large.awaited_way, small.awaited_way)
         large.length = max(large.length, small.length)
         large.active += small.active
+        large.awaited += small.awaited
+        large._were_split |= small._were_split
         large._changes += small._changes
         small._into, small.members = large, {}
         return large
@@ -94,7 +112,7 @@ class Program:
         if not self.members[generation]:
             self.members[generation] = True
             self.active += 1
-        self._lengthen(generation.tail)
+        self._lengthen(generation)
 
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
@@ -104,11 +122,16 @@ class Program:
         if begun:
             self.active -= 1
             if not self.active:
-                self.way = 0.0
+                self.way = self.awaited_way = 0.0
+        if begun is not None and generation.awaited:
+            self.awaited -= 1
+            self.awaited_rest = max(0.0, self.awaited_rest - generation.service) if self.awaited else 0.0
 
     def expect(self, generation: Generation, seconds: float) -> None:
         """How much engine time a member is expected to need, as far as is known now."""
         self.rest += seconds - generation.service
+        if generation.awaited:
+            self.awaited_rest += seconds - generation.service
         generation.service = seconds
 
     def reckon(self, seconds: Callable[[Generation], float]) -> None:
@@ -122,18 +145,63 @@ class Program:
         """
         if self._changes < max(1.0, GROWTH * len(self.members)):
             return
-        self._changes, self.way = 0, 0.0
+        self._changes, self.way, self.awaited_way, self._were_split = 0, 0.0, 0.0, self.is_split
         for generation in sorted(self.members, key=_depth, reverse=True):
-            below = max((consumer.tail for consumer in generation.made.consumers if not consumer.ended), default=0.0)
             generation.seconds = seconds(generation)
-            generation.tail = generation.seconds + below
+            generation.tail = _tail(generation)
             generation.late = latest(generation)
             if self.members[generation]:
-                self._lengthen(generation.tail)
+                self._lengthen(generation)
 
-    def _lengthen(self, tail: float) -> None:
+    def way_of(self, generation: Generation) -> float:
+        """Seconds of the longest way in the program that matters to a member: to what somebody waits for, if that is so for the member."""
+        return max(self.awaited_way, generation.tail) if generation.awaited and self.is_split else self.way
+
+    def rest_of(self, generation: Generation) -> float:
+        """Seconds of engine time that is expected to be needed for what matters to a member: for all, or for what somebody waits for."""
+        return self.awaited_rest if generation.awaited and self.is_split else self.rest
+
+    def _judge(self, generation: Generation) -> bool:
+        if generation.awaited == generation.objective.urgent or generation not in self.members:
+            return False
+        generation.awaited = generation.objective.urgent
+        self.awaited += 1 if generation.awaited else -1
+        self.awaited_rest += generation.service if generation.awaited else -generation.service
+        return True
+
+    def _find_way(self, generation: Generation) -> None:
+        if self.is_split or self._were_split:
+            generation.tail = _tail(generation)
+            self._changes += 1
+        if self.members[generation]:
+            self._lengthen(generation)
+
+    def _lengthen(self, generation: Generation) -> None:
+        tail = generation.tail
         self.way = max(self.way, tail)
         self.length = max(self.length, tail)
+        if generation.awaited:
+            self.awaited_way = max(self.awaited_way, tail)
+
+
+def judge(generations: Iterable[Generation]) -> None:
+    """Note which of some generations somebody waits for, as their objectives say: that shortens or lengthens their ways.
+
+    Args:
+        generations: those that come after others first.
+    """
+    changed = [generation for generation in generations if generation.program.whole()._judge(generation)]
+    for generation in changed:
+        generation.program.whole()._find_way(generation)
+
+
+def _tail(generation: Generation) -> float:
+    """Seconds of the longest way that begins with it; what somebody waits for is not prolonged by what nobody waits for after it."""
+    below = 0.0
+    for consumer in generation.made.consumers:
+        if not consumer.ended and (consumer.awaited or not generation.awaited):
+            below = max(below, consumer.tail)
+    return generation.seconds + below
 
 
 def _depth(generation: Generation) -> int:

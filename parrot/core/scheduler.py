@@ -5,7 +5,7 @@ Order: tenants by what they have had (`shares`), then by `urgency`. Place: `plac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from parrot.core.backlog import Backlog, Lane, Rank
@@ -19,6 +19,7 @@ from parrot.core.objectives import STRICTNESS, Objective
 from parrot.core.placement import AHEAD, case_of, explain, has_room, is_entitled, ranked, waits_for
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
+from parrot.core.programs import judge
 from parrot.core.rules import Rules
 from parrot.core.shares import Shares
 from parrot.core.urgency import rank, slack
@@ -76,10 +77,13 @@ class Scheduler:
             self._expectations.added(generation)
             self._judge(generation)
             self._prefixes.need(generation.foreseen)
+        judge(generations)
 
-    def changed(self, generations: Iterable[Generation], now: float) -> None:
+    def changed(self, generations: Collection[Generation], now: float) -> None:
         for generation in generations:
             self._judge(generation)
+        judge(generations)
+        for generation in generations:
             if generation in self._backlog:
                 self._backlog.push(generation)
             elif (load := self._candidates.loads.get(generation.engine)) is not None:  # asked for only after it was given to an engine

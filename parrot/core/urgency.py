@@ -30,7 +30,8 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         return (generation.order,)
     moment = program.arrived
     if rules.ways:
-        longer = WAY * (program.way + program.rest / max(1, engines)) + program.way - generation.tail
+        way = program.way_of(generation)
+        longer = WAY * (way + program.rest_of(generation) / max(1, engines)) + way - generation.tail
         moment += LATER * longer / (LATER + longer)  # however long it is: before what comes at the same time and nobody waits for
     if rules.objectives:
         if not objective.urgent:
@@ -48,5 +49,5 @@ def slack(generation: Generation, now: float) -> float | None:
     if generation.objective.due is not None:
         return generation.late - now
     if generation.objective.urgent:
-        return generation.program.whole().way - generation.tail
+        return generation.program.whole().way_of(generation) - generation.tail
     return None

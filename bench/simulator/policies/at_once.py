@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from parrot.core.graph import Generation
 from parrot.core.policy import Decision, Engine
@@ -24,7 +24,7 @@ class AtOnce(ABC):
     def added(self, generations: Collection[Generation], now: float) -> None:
         return  # routers see no graph
 
-    def changed(self, generations: Iterable[Generation], now: float) -> None:
+    def changed(self, generations: Collection[Generation], now: float) -> None:
         return  # routers know no objectives
 
     def ready(self, generation: Generation, now: float) -> None:

@@ -24,7 +24,7 @@ def test_what_was_decided_is_told_with_its_reason():
         "retell done · a · session s-1 · 2026-01-01 (UTC)",
         "  objective group: all of its group as early as possible, since the last one counts",
         "  group     its group makes the inputs of b",
-        "  way       3.50 s from its start to the end of its program, by the longest way",
+        "  way       3.50 s from its start to the end of what it is for, by the longest way",
         "  slack     1.24 s to spare when that was decided",
         "  prefix    1,024 tokens of its prompt expected in the cache there, 960 found",
         "  engine    e-1; the next best was e-2",

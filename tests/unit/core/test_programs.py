@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrot.core.graph import Generation
-from parrot.core.programs import GROWTH, Program
+from parrot.core.objectives import IDLE, Kind, Objective
+from parrot.core.programs import GROWTH, Program, judge
 from tests.unit.core.making import make_generation
 from tests.unit.core.stage import Stage, ask, up
 
@@ -138,6 +139,79 @@ def test_tails_are_what_looking_at_every_way_finds(data: st.DataObject) -> None:
 
     for generation in program.members:
         assert generation.tail == max(ways(generation))
+
+
+def asked(*generations: Generation) -> None:
+    """Somebody waits for these, so also for all that they wait for; each is in the list before what it waits for."""
+    for generation in generations:
+        generation.objective = Objective(Kind.LATENCY)
+    judge(generations)
+
+
+def split() -> tuple[Program, Generation, Generation]:
+    """A program of which somebody waits for the first, short step, and nobody for the long one after it; both, and others beside them."""
+    program = Program("t")
+    first = step(program, 2)
+    after = step(program, 50, [first])
+    for generation in (first, after):
+        program.expect(generation, seconds(generation))
+    program.reckon(seconds)
+    program.begin(first)
+    return program, first, after
+
+
+def test_what_nobody_waits_for_does_not_prolong_the_way_to_what_somebody_waits_for() -> None:
+    program, first, _ = split()
+    assert (first.tail, program.way_of(first), program.rest_of(first)) == (52, 52, 52)
+    asked(first)
+    assert (first.tail, program.way_of(first), program.rest_of(first)) == (2, 2, 2)
+    program.reckon(seconds)
+    assert (first.tail, program.way_of(first)) == (2, 2)
+
+
+def test_it_does_again_once_somebody_waits_for_all_of_it_or_for_nothing() -> None:
+    program, first, after = split()
+    asked(first)
+    asked(after)
+    program.reckon(seconds)
+    assert (first.tail, program.way_of(first), program.rest_of(first)) == (52, 52, 52)
+    for generation in (first, after):
+        generation.objective = IDLE
+    judge([after, first])
+    assert (first.tail, program.way_of(first), program.awaited) == (52, 52, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_ways_to_what_somebody_waits_for_are_what_looking_at_every_way_finds(data: st.DataObject) -> None:
+    program = Program("t")
+    made: list[Generation] = []
+    needed: dict[Generation, list[Generation]] = {}
+    for _ in range(data.draw(st.integers(1, 10))):
+        needs = data.draw(st.lists(st.sampled_from(made), unique_by=id, max_size=3)) if made else []
+        made.append(step(program, data.draw(st.integers(1, 9)), needs))
+        needed[made[-1]] = needs
+    program.reckon(seconds)
+    wanted = set(data.draw(st.lists(st.sampled_from(made), unique_by=id, min_size=1, max_size=3)))
+    for generation in reversed(made):
+        if generation in wanted:
+            wanted.update(needed[generation])
+    asked(*(generation for generation in reversed(made) if generation in wanted))
+    if data.draw(st.booleans()):
+        program.reckon(seconds)
+
+    def ways(generation: Generation) -> Iterable[float]:
+        yield seconds(generation)
+        for consumer in generation.made.consumers:
+            if consumer in wanted:
+                for way in ways(consumer):
+                    yield seconds(generation) + way
+
+    assert all(generation.tail == max(ways(generation)) for generation in wanted)
+    assert program.awaited == len(wanted)
+    for generation in data.draw(st.lists(st.sampled_from(made), unique_by=id, max_size=3)):
+        end(program, generation)
+    assert program.awaited == sum(generation.awaited for generation in program.members)
 
 
 def counting(times: list[Generation]) -> Callable[[Generation], float]:

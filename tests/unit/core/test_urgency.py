@@ -307,3 +307,15 @@ def test_tenants_take_turns_however_much_one_of_them_sends(single: Stage) -> Non
     single.tell(*(ask(f"loud{number}") for number in range(30)))
     single.tell(*(ask(f"quiet{number}", session="t") for number in range(5)))
     assert sum(name.startswith("quiet") for name in rest(single)[:12]) == 5
+
+
+def test_a_chat_is_not_held_up_by_what_comes_after_it_and_nobody_waits_for() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"), ask("chat"), ask("after0", "{{i}} ", most=2_000, i="chat.x"))
+    stage.tell(*(ask(f"after{number}", "{{i}} ", most=2_000, i=f"after{number - 1}.x") for number in range(1, 10)))
+    stage.tell(ask("other"))
+    stage.tell(want("chat"), want("other"))
+    stage.finish("busy")
+    assert stage.order == ["busy", "chat"]
+    assert stage.call("chat")["slack"] == "0.000"
+    assert float(stage.call("chat")["way"]) < 2.0
