@@ -85,9 +85,9 @@ class Stopwatch:
     def gone(self, engine: Engine) -> None:
         self._policy.gone(engine)
 
-    def reported(self, report: EngineHolds) -> bool:
+    def reported(self, report: EngineHolds, now: float) -> bool:
         began = thread_time()
-        known = self._policy.reported(report)
+        known = self._policy.reported(report, now)
         self.seconds += thread_time() - began - CLOCK
         return known
 

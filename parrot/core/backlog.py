@@ -161,8 +161,17 @@ class Backlog:
         """Who was found first waits on, but is not found before what it waits for is called."""
         heappush(self._aside.setdefault(awaited, []), heappop(self._top))
 
-    def call(self, awaited: str, most: int) -> None:
-        """The first of those that wait for something can be found again, so many at most."""
+    def ahead(self, awaited: str) -> int:
+        """About how many of those that were put aside for something go before who was found first."""
+        heap = self._aside.get(awaited)
+        return len(heap) if heap and heap[0].rank <= self._top[0].rank else 0
+
+    def call(self, awaited: str, most: int) -> bool:
+        """The first of those that wait for something can be found again, so many at most.
+
+        Returns:
+            Whether others wait for it still.
+        """
         heap = self._aside.get(awaited, [])
         while heap and most:
             entry = heappop(heap)
@@ -172,6 +181,7 @@ class Backlog:
                 most -= 1
         if not heap:
             self._aside.pop(awaited, None)
+        return bool(heap)
 
     def call_next(self) -> bool:
         """The first of those that wait for something can be found again, another thing each time.

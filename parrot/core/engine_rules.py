@@ -81,7 +81,7 @@ def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozens
 def engine_holds(cell: Cell, event: EngineHolds) -> None:
     """An engine says what its KV cache holds."""
     engine = hear(cell, event.engine)
-    if engine is not None and not cell.fleet.policy.reported(event):
+    if engine is not None and not cell.fleet.policy.reported(event, cell.now):
         cell.batch.order(engine.id, TellHoldings())
 
 

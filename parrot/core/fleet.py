@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from math import inf
 
 from parrot.core.graph import Generation
 from parrot.core.policy import Decision, Engine, Policy
@@ -92,8 +93,8 @@ class Fleet:
         """
         found: list[Generation] = []
         for model in {engine.about.model for engine in self.engines.values()} if self._suspects else ():
-            alike = [engine for engine in self.engines.values() if engine.about.model == model and not engine.draining]
-            if not self._suspects.serves(model) or not all(engine.holds for engine in alike):
+            alike = [engine for engine in self.engines.values() if engine.about.model == model and self._may_try(engine)]
+            if not alike or not all(engine.holds for engine in alike):
                 continue
             apart = [engine for engine in alike if not engine.free]
             if 2 * len(apart) < len(alike):
@@ -127,17 +128,27 @@ class Fleet:
             return reserved
         for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), engine.heard < now)):
             model = engine.about.model
-            if engine.draining or not self._suspects.serves(model) or any(other.about.model == model for other in reserved):
+            if any(other.about.model == model for other in reserved) or not self._may_try(engine):
                 continue
             if engine.holds or engine.heard < now:
                 reserved.append(engine)
                 continue
-            generation = self._suspects.pop(model, now)
+            generation = self._suspects.pop(model, self._takes(engine), now)
             why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
             decision = Decision(generation, engine, why, slack=slack(generation, now))
             self._give(decision, now)
             yield decision
         return reserved
+
+    def _may_try(self, engine: Engine) -> bool:
+        """Whether it stays, and a suspect waits that fits into it."""
+        return not engine.draining and self._suspects.serves(engine.about.model, self._takes(engine))
+
+    def _takes(self, engine: Engine) -> float:
+        """Tokens of context that an engine takes; what no engine of its model takes may be tried on the largest, which says so."""
+        takes = engine.about.capacity.context_tokens
+        alike = (other for other in self.engines.values() if other.about.model == engine.about.model)
+        return takes if any(other.about.capacity.context_tokens > takes for other in alike) else inf
 
     def _give(self, decision: Decision, now: float) -> None:
         decision.generation.attempt += 1

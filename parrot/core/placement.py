@@ -15,7 +15,7 @@ once, but serves all who come after; so of this harm a generation counts the par
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from parrot.core.graph import Generation
@@ -63,6 +63,7 @@ class Case(NamedTuple):
         rules: which hold.
         known: tokens of the longest beginning of its prompt that any engine holds.
         users: generations that would share it on an engine more that held it, this one too.
+        ahead: how many wait for an engine and go before it, by the engine's id.
     """
 
     tokens_in: int
@@ -75,9 +76,12 @@ class Case(NamedTuple):
     rules: Rules
     known: int
     users: float
+    ahead: Callable[[str], int]
 
 
-def case_of(generation: Generation, now: float, sensitive_lately: bool, rules: Rules, shared: tuple[int, float]) -> Case:
+def case_of(
+    generation: Generation, now: float, sensitive_lately: bool, rules: Rules, shared: tuple[int, float], ahead: Callable[[str], int]
+) -> Case:
     """What there is to know of a generation that is to be placed now; `shared` is what the prefix index says of its prompt."""
     return Case(
         generation.tokens_in,
@@ -89,6 +93,7 @@ def case_of(generation: Generation, now: float, sensitive_lately: bool, rules: R
         now,
         rules,
         *shared,
+        ahead,
     )
 
 
@@ -118,11 +123,17 @@ def has_room(load: Load, held: int, case: Case) -> bool:
 
 
 def wait(load: Load, held: int, case: Case) -> float:
-    """Seconds until an engine that has no room for a generation should have some: until enough of what it holds is done."""
-    places = 1 / load.places if load.running >= load.places else 0.0
-    tokens = load.tokens + case.tokens_in - held + case.tokens_out - FULL * load.kv_tokens
+    """Seconds until an engine that has no room for a generation should have some: until enough of what it holds is done.
+
+    Those that wait for it too and go before are believed to be like this one.
+    """
+    ahead = case.ahead(load.engine.id)
+    places = max(0, load.running + ahead + 1 - load.places) / load.places
+    computed = case.tokens_in - held
+    tokens = load.tokens + (ahead + 1) * (computed + case.tokens_out) - FULL * load.kv_tokens
     part = max(places, tokens / load.tokens if load.tokens else 0.0)
-    return max(SOON, load.filled - AHEAD - case.now, min(1.0, part) * load.remaining(case.now))
+    filled = load.filled + ahead * max(0, computed) * load.speed.token_seconds
+    return max(SOON, filled - AHEAD - case.now, min(1.0 + ahead, part) * load.remaining(case.now))
 
 
 def cost(load: Load, held: int, case: Case) -> Cost:

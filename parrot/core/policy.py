@@ -121,7 +121,7 @@ class Policy(Protocol):
         """An engine is no longer there."""
         ...
 
-    def reported(self, report: EngineHolds) -> bool:
+    def reported(self, report: EngineHolds, now: float) -> bool:
         """What an engine's KV cache holds; False if a report before this one is missing, so that the whole is to be asked for."""
         ...
 

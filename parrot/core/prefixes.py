@@ -128,8 +128,8 @@ class PrefixIndex:
         self._engines[bit.bit_length() - 1] = ""
         del self._sequence[engine], self._held[engine]
 
-    def report(self, report: EngineHolds) -> bool:
-        """What an engine says that it holds.
+    def report(self, report: EngineHolds, now: float) -> bool:
+        """What an engine says that it holds, at a moment in seconds since the epoch.
 
         Returns:
             False if a report before this one is missing, so that the whole must be asked for; what this one says is taken in all the same.
@@ -137,6 +137,7 @@ class PrefixIndex:
         engine = report.engine
         if engine not in self.bits:
             return True  # it is not counted on: nobody asks what it holds
+        self._settle(engine, now)
         expected = self._sequence[engine] + 1
         if report.sequence < expected:
             return True  # it has been said before

@@ -6,6 +6,7 @@ Order: tenants by what they have had (`shares`), then by `urgency`. Place: `plac
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from math import ceil
 from typing import NamedTuple
 
 from parrot.core.backlog import Backlog, Lane, Rank
@@ -16,7 +17,7 @@ from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths
 from parrot.core.load import EngineKind, Load
 from parrot.core.objectives import STRICTNESS, Objective
-from parrot.core.placement import AHEAD, case_of, explain, has_room, is_entitled, ranked, waits_for
+from parrot.core.placement import AHEAD, SOON, case_of, explain, has_room, is_entitled, ranked, waits_for
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.programs import judge
@@ -140,8 +141,8 @@ class Scheduler:
         for awaited in self._backlog.awaited():  # another kind may be the smallest one that comes into question
             self._backlog.call(awaited, len(self._backlog))
 
-    def reported(self, report: EngineHolds) -> bool:
-        return self._prefixes.report(report)
+    def reported(self, report: EngineHolds, now: float) -> bool:
+        return self._prefixes.report(report, now)
 
     def learned(self) -> Mapping[str, str | None]:
         return self._expectations.learned()
@@ -166,7 +167,7 @@ class Scheduler:
             self._call_due(now)
             self._open = {sensitive: self._candidates.kinds(engines) for sensitive in (True, False)}
             self._list_lanes()
-        looked_at = 0
+        looked_at, fewer = 0, False
         while self._candidates and self._lanes and looked_at < LOOKED_AT:
             generation = self._backlog.first(self._lanes)
             if generation is None:
@@ -181,8 +182,11 @@ class Scheduler:
             else:
                 self._aside[generation] = placed
                 self._backlog.put_aside(placed.name)
+                fewer = True
         self._open = {}
         moments = [*self._due.values()]
+        if fewer and looked_at == LOOKED_AT:
+            moments.append(now + SOON)  # those behind them are looked at next
         if self._backlog.look_again() and (moment := self._candidates.next_filled(now)) is not None:
             moments.append(moment)
         self._wake = min(moments, default=None)
@@ -192,7 +196,8 @@ class Scheduler:
         """Who waits for what should be there by now is looked at again: another engine may be worth more, if it is not."""
         for awaited in [awaited for awaited, moment in self._due.items() if moment <= now]:
             del self._due[awaited]
-            self._backlog.call(awaited, 1)
+            if self._backlog.call(awaited, 1):
+                self._due[awaited] = _later(now)  # who is called may be put aside for something else
 
     def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | Awaited | None:
         """Where a generation goes.
@@ -203,7 +208,7 @@ class Scheduler:
         """
         kinds = self._candidates.serving(generation, self._open[generation.objective.sensitive])
         shared = self._prefixes.shared(generation.beginnings) if self._rules.prefixes and self._rules.replicas else (0, 1.0)
-        case = case_of(generation, now, now - self._sensitive < LATELY, self._rules, shared)
+        case = case_of(generation, now, now - self._sensitive < LATELY, self._rules, shared, self._backlog.ahead)
         candidates = self._candidates.of(generation, kinds, engines, now)
         if not self._rules.patience:
             candidates = (pair for pair in candidates if has_room(*pair, case))
@@ -212,13 +217,15 @@ class Scheduler:
             kind = self._candidates.least(generation) if self._rules.patience else None
             if kind is None:
                 return None
-            self._due[_name(kind)] = now + AHEAD  # it may be kept free for others, or compute prompts
+            if _name(kind) not in self._due:  # such an engine may compute prompts, or be kept free for others
+                self._due[_name(kind)] = self._candidates.next_filled(now) or _later(now)
             return Awaited(_name(kind), f"waits for an engine with room that takes {kind[1]:,} tokens of context")
         if best.wait:
             if free is None or best.held <= free.held:
                 return None
-            engine = best.load.engine.id
-            self._due[engine] = min(now + best.wait, self._due.get(engine, float("inf")))
+            engine, filled = best.load.engine.id, best.load.filled - AHEAD
+            moment = filled if filled > now and best.load.running < best.load.places else _later(now, best.wait)
+            self._due[engine] = min(moment, self._due.get(engine, moment))
             return Awaited(engine, waits_for(generation, best))
         return Decision(
             generation,
@@ -279,6 +286,11 @@ class Scheduler:
     def _rank(self, generation: Generation) -> Rank:
         generation.program.whole().reckon(self._expectations.seconds)  # more may have come below it since it became ready
         return rank(generation, len(self._candidates.loads), self._rules)
+
+
+def _later(now: float, seconds: float = 0.0) -> float:
+    """When to look again, not before so many seconds: at the same moments for all, so that they are few."""
+    return AHEAD * ceil((now + max(AHEAD, seconds)) / AHEAD)
 
 
 def _name(kind: EngineKind) -> str:

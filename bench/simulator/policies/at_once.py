@@ -70,7 +70,7 @@ class AtOnce(ABC):
     def gone(self, engine: Engine) -> None:
         return
 
-    def reported(self, report: EngineHolds) -> bool:
+    def reported(self, report: EngineHolds, now: float) -> bool:
         return True
 
     def learned(self) -> Mapping[str, str | None]:

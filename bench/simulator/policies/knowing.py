@@ -50,7 +50,7 @@ class PerfectIndex(PrefixIndex):
         self._see(engine, holdings.all(), [])
         holdings.listeners.append(partial(self._changed, engine))
 
-    def report(self, report: EngineHolds) -> bool:
+    def report(self, report: EngineHolds, now: float) -> bool:
         return True
 
     def _changed(self, engine: str, one: Held, there: bool) -> None:
@@ -58,7 +58,8 @@ class PerfectIndex(PrefixIndex):
 
     def _see(self, engine: str, stored: list[tuple[int, int]], removed: list[int]) -> None:
         self._seen[engine] = sequence = self._seen.get(engine, 0) + 1
-        super().report(EngineHolds.model_construct(engine=engine, sequence=sequence, whole=False, stored=stored, removed=removed))
+        said = EngineHolds.model_construct(engine=engine, sequence=sequence, whole=False, stored=stored, removed=removed)
+        super().report(said, 0.0)  # what it holds is known at each moment, so that nothing has to settle
 
 
 def by_hand(surroundings: Surroundings) -> Callable[[Generation], Objective]:

@@ -29,7 +29,7 @@ class Engines:
     def hold(self, *names: str) -> None:
         """They hold the prompt."""
         for name in names:
-            self.prefixes.report(says(name, 1, 1, 2, tokens=100))
+            self.prefixes.report(says(name, 1, 1, 2, tokens=100), 0.0)
 
     def give(self, name: str, times: int = 1, tokens_in: int = 1) -> list[Generation]:
         load, given = self.candidates.loads[name], [make_generation(tokens_in=tokens_in, tokens_out=1) for _ in range(times)]

@@ -78,7 +78,7 @@ def test_counts_of_engines_are_preferred_to_estimates(seen: Seen) -> None:
     generation = make_generation(names=prompt(1, 2, 3))
     seen.expectations.ready(generation)
     assert generation.tokens_in == 500
-    assert seen.prefixes.report(says("e1", 1, 1, 2))
+    assert seen.prefixes.report(says("e1", 1, 1, 2), 0.0)
     seen.expectations.ready(generation)
     assert generation.tokens_in == 180 + 100
 

@@ -103,16 +103,16 @@ class Books(RuleBasedStateMachine):
             return
         report = EngineHolds(engine=engine, sequence=self.sequence[engine], stored=[(name, 50) for name in new], removed=sorted(gone))
         self.told[engine] = self.told[engine] - gone | new
-        if not self.index.report(report):
+        if not self.index.report(report, self.now):
             assert engine in self.lost
             self.tells_all(engine)
         assert engine not in self.lost
-        assert self.index.report(report)  # read again by a successor or after a doubt
+        assert self.index.report(report, self.now)  # read again by a successor or after a doubt
 
     def tells_all(self, engine: str) -> None:
         self.sequence[engine] += 1
         held = [(name, 50) for name in sorted(self.truth[engine])]
-        assert self.index.report(EngineHolds(engine=engine, sequence=self.sequence[engine], whole=True, stored=held))
+        assert self.index.report(EngineHolds(engine=engine, sequence=self.sequence[engine], whole=True, stored=held), self.now)
         self.told[engine] = set(self.truth[engine])
         self.lost.discard(engine)
 
