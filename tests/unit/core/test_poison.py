@@ -9,6 +9,7 @@ from parrot.core.suspects import TURN
 from parrot.wire.to_core import EngineBeat, EngineDown
 from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
+from tests.unit.core.stage import Stage, ask, up, words
 
 
 @pytest.fixture
@@ -215,3 +216,23 @@ def test_a_suspect_says_its_slack() -> None:
         cell.tell(engine_up(f"e{number + 1}"))
     assert "runs nothing else" in cell.variable("a.x")["why"]
     assert 0 < float(cell.call("a")["slack"]) < 100
+
+
+def test_a_suspect_goes_to_an_engine_that_takes_its_context_though_a_smaller_one_is_idle() -> None:
+    stage = Stage(up("l1", context=20_000), up("l2", context=20_000))
+    stage.tell(ask("long", words(6_000)))
+    stage.tell(EngineDown(engine=stage.where["long"], died=True))
+    stage.tell(up("small", context=1_000), up("l3", context=20_000))
+    stage.tell(EngineDown(engine=stage.where["long"], died=True))
+    stage.wait(0.5)
+    assert stage.running() == {"small": [], "l3": ["long"]}
+
+
+def test_a_suspect_for_which_no_engine_is_large_enough_is_tried_on_the_largest_which_says_so() -> None:
+    stage = Stage(up("l1", context=20_000), up("l2", context=20_000))
+    stage.tell(ask("long", words(6_000)))
+    stage.tell(EngineDown(engine=stage.where["long"], died=True))
+    stage.tell(up("small", context=1_000), up("larger", context=2_000))
+    stage.tell(EngineDown(engine=stage.where["long"], died=True))
+    stage.wait(0.5)
+    assert stage.running() == {"small": [], "larger": ["long"]}

@@ -82,6 +82,9 @@ class Books(RuleBasedStateMachine):
         done = self.given[engine].pop(number % len(self.given[engine]))
         self.index.came(engine, done, self.now)
         self.settling[engine].append((self.now + SETTLING, done))
+        self.settle(engine)
+
+    def settle(self, engine: str) -> None:
         self.settling[engine] = [pair for pair in self.settling[engine] if pair[0] > self.now]
 
     @precondition(lambda self: self.sequence)
@@ -103,6 +106,7 @@ class Books(RuleBasedStateMachine):
             return
         report = EngineHolds(engine=engine, sequence=self.sequence[engine], stored=[(name, 50) for name in new], removed=sorted(gone))
         self.told[engine] = self.told[engine] - gone | new
+        self.settle(engine)
         if not self.index.report(report, self.now):
             assert engine in self.lost
             self.tells_all(engine)

@@ -98,6 +98,15 @@ def test_a_lost_report_shows_and_the_whole_mends_it(index: PrefixIndex) -> None:
     assert held == [False, True, True]
 
 
+def test_what_an_engine_says_counts_once_it_had_time_to_say_so_though_nothing_else_ends_there(index: PrefixIndex) -> None:
+    index.comes("e1", prompt(1))
+    index.came("e1", prompt(1), now=10.0)
+    index.report(says("e1", 1, whole=True), 10.0 + SETTLING / 2)
+    assert index.held("e1", prompt(1)) > 0
+    index.report(says("e1", 2, whole=True), 10.0 + SETTLING)
+    assert index.held("e1", prompt(1)) == 0
+
+
 def test_each_loss_shows_once(index: PrefixIndex) -> None:
     assert not index.report(says("e1", 2, 1), 0.0)
     assert index.report(says("e1", 3, 2), 0.0)

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from parrot.core.placement import AHEAD
 from parrot.core.prefixes import PrefixIndex
 from parrot.core.scheduler import CALLED, LOOKED_AT, Scheduler
 from parrot.wire.to_core import EngineDown, GenerationReturned
@@ -95,6 +96,86 @@ def test_who_waits_for_an_engine_that_is_late_goes_elsewhere_though_nothing_happ
     for _ in range(600):
         holder.wait(1.0)
     assert holder.running() == {"e1": ["busy"], "e2": ["waits0"]}
+
+
+def pass_time(stage: Stage, until: float, most: int = 100_000) -> int:
+    """Nothing happens but time: the machine is called when it asks for that.
+
+    Returns:
+        How often.
+    """
+    wakes = 0
+    while (due := stage.machine.deadline()) is not None and due < until and wakes < most:
+        wakes += 1
+        stage.now = max(stage.now, due)
+        stage.tell()
+    stage.now = max(stage.now, until)
+    return wakes
+
+
+def test_a_hot_prompt_is_held_by_more_engines_when_many_wait_for_its_holder() -> None:
+    """160 calls of 4 s share what takes 5 s to compute. Four engines with 4 places each need 40 s for that, one alone 160."""
+    stage = Stage(*(up(f"e{number}", running=4) for number in range(4)))
+    stage.tell(ask("seed", words(20_000, "hot") + "seed", most=200))
+    stage.finish("seed", seconds=9.0)
+    stage.report(stage.where["seed"], "seed")
+    begin = stage.now
+    stage.tell(*(ask(f"c{number}", words(20_000, "hot") + f" {number}", most=200) for number in range(160)))
+    ends: dict[str, float] = {}
+    while held := [name for names in stage.running().values() for name in names]:
+        for name in held:
+            ends.setdefault(name, stage.now + 4.0)
+        first = min(ends[name] for name in held)
+        pass_time(stage, first)
+        stage.finish(*(name for name in held if ends[name] <= first), cached=19_980, seconds=4.0)
+    assert stage.now - begin < 80.0
+
+
+def test_who_was_put_aside_is_not_overtaken_by_all_that_comes_later() -> None:
+    """What only the large engine takes comes every 0.1 s, and takes 1 s to compute."""
+    stage = Stage(up("small", context=1_000), up("large", running=256, context=100_000))
+    for number in range(100):
+        stage.tell(ask(f"long{number}", words(4_000, f"long{number}")))
+        pass_time(stage, stage.now + 0.1)
+    assert len(stage.order) >= 8
+    assert stage.order == [f"long{number}" for number in range(len(stage.order))]
+
+
+def test_who_is_put_aside_anew_for_something_else_leaves_those_behind_a_moment_at_which_they_are_looked_at() -> None:
+    stage = Stage(up("tiny", context=100), up("large", running=1, context=100_000))
+    stage.tell(ask("busy", words(2_000, "busy")))
+    stage.tell(*(ask(f"c{number}", words(300, f"c{number}")) for number in range(12)))
+    stage.tell(up("mid", running=1, context=1_000))
+    stage.tell(up("mid2", running=1, context=1_000), up("mid3", running=4, context=2_000))
+    for _ in range(40):
+        stage.wait(0.25)
+        assert set(stage.scheduler._backlog.awaited()) <= set(stage.scheduler._due)
+
+
+def test_engines_that_are_waited_for_wake_the_machine_at_the_same_few_moments() -> None:
+    holders = 8
+    stage = Stage(*(up(f"e{number}", running=1) for number in range(holders)))
+    for turn in ("read", "busy"):
+        for number in range(holders):
+            stage.tell(ask(f"{turn}{number}", words(20_000, f"book{number}") + turn, most=400))
+            stage.wait(0.03)
+        if turn == "read":
+            for number in range(holders):
+                stage.finish(f"read{number}")
+                stage.report(stage.where[f"read{number}"], f"read{number}")
+    stage.tell(up("idle", running=1))
+    stage.tell(*(ask(f"waits{number}", words(20_000, f"book{number}") + "waits") for number in range(holders)))
+    assert len(stage.scheduler._backlog.awaited()) == holders
+    assert pass_time(stage, stage.now + 5.0, most=1_000) <= 5 / AHEAD
+
+
+def test_behind_many_that_are_put_aside_who_gets_an_idle_engine_is_found_though_nothing_happens() -> None:
+    stage = Stage(up("small", context=1_000), up("large", running=1, context=100_000), up("stranger", model="n"))
+    stage.tell(*(ask(f"long{number}", words(2_000, f"long{number}")) for number in range(4 * LOOKED_AT)))
+    pass_time(stage, stage.now + 1.0)
+    stage.tell(EngineDown(engine="stranger"), ask("short"))  # all are looked at again, since other kinds of engines may be the right ones
+    pass_time(stage, stage.now + 0.1)
+    assert stage.running()["small"] == ["short"]
 
 
 def test_what_takes_a_large_engine_gets_it_once_that_is_kept_free_for_nobody() -> None:
