@@ -77,7 +77,7 @@ class Candidates:
         return next((kind for kind in self._kinds if serves(kind, model, context)), None)
 
     def within(self, load: Load) -> list[EngineKind]:
-        """The kinds that take no more than an engine does: what comes into question for them may do so for it."""
+        """The kinds that take no more than an engine does: who asks for them by their model, or for any, may take it instead."""
         return [kind for kind in self._kinds if kind[1] <= load.kind[1]]
 
     def of(

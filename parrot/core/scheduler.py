@@ -217,9 +217,10 @@ class Scheduler:
             kind = self._candidates.least(generation) if self._rules.patience else None
             if kind is None:
                 return None
-            if _name(kind) not in self._due:  # such an engine may compute prompts, or be kept free for others
-                self._due[_name(kind)] = self._candidates.next_filled(now) or _later(now)
-            return Awaited(_name(kind), f"waits for an engine with room that takes {kind[1]:,} tokens of context")
+            name = _name(generation.call.model, kind[1])
+            if name not in self._due:  # such an engine may compute prompts, or be kept free for others
+                self._due[name] = self._candidates.next_filled(now) or _later(now)
+            return Awaited(name, f"waits for an engine with room that takes {kind[1]:,} tokens of context")
         if best.wait:
             if free is None or best.held <= free.held:
                 return None
@@ -269,8 +270,10 @@ class Scheduler:
     def _call(self, load: Load) -> None:
         """An engine has got emptier: who is first of those that wait for it is looked at again, and some that wait for others."""
         self._backlog.call(load.engine.id, 1)
-        for kind in self._candidates.within(load):
-            self._backlog.call(_name(kind), 1)
+        for model, context in self._candidates.within(load):
+            if model == load.kind[0]:
+                self._backlog.call(_name(model, context), 1)
+            self._backlog.call(_name(None, context), 1)
         for _ in range(CALLED):  # it may be worth more to them by now than what they wait for
             self._backlog.call_next()
 
@@ -293,10 +296,9 @@ def _later(now: float, seconds: float = 0.0) -> float:
     return AHEAD * ceil((now + max(AHEAD, seconds)) / AHEAD)
 
 
-def _name(kind: EngineKind) -> str:
-    """Names any engine of a kind, or a larger one, as what is waited for."""
-    model, context = kind
-    return f"{model} {context}"
+def _name(model: str | None, context: int) -> str:
+    """Names any engine with a model, or with any, that takes so many tokens or more, as what is waited for."""
+    return f"{model or ''} {context}"
 
 
 def _models(kinds: Collection[EngineKind]) -> set[str | None]:

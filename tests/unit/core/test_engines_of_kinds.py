@@ -165,3 +165,13 @@ def test_however_many_wait_for_an_engine_that_drains_another_model_gets_what_ask
     stage.tell(*(ask(f"n{number}", model="n") for number in range(1_000)))
     stage.tell(ask("m", model="m"))
     assert stage.order == ["m"]
+
+
+def test_who_takes_any_model_does_not_wait_behind_who_asks_for_one() -> None:
+    stage = Stage(up("small", context=1_000), up("large", running=1, context=100_000))
+    stage.tell(ask("busy", words(2_000, "busy")))
+    stage.tell(ask("named", words(2_000, "named"), model="m"), ask("any", words(2_000, "any")))
+    assert stage.running()["large"] == ["busy"]
+    stage.tell(up("other", context=100_000, model="n"))
+    stage.wait(1.0)
+    assert stage.running()["other"] == ["any"]
