@@ -221,6 +221,8 @@ class Scheduler:
             if name not in self._due:  # such an engine may compute prompts, or be kept free for others
                 self._due[name] = self._candidates.next_filled(now) or _later(now)
             return Awaited(name, f"waits for an engine with room that takes {kind[1]:,} tokens of context")
+        if best.wait and free is not None and not free.load.running and best.held <= free.held:
+            best, second = free, best  # nobody is disturbed there, and nothing is gained by waiting but a little speed
         if best.wait:
             if free is None or best.held <= free.held:
                 return None

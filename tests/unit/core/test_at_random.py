@@ -16,7 +16,7 @@ from tests.unit.core.cell import close_session, text
 from tests.unit.core.stage import DAY, Stage, ask, up, want, words
 
 BOOKS = (300, 700, 2_000, 8_000)  # tokens of texts that calls share
-IDLE = 15.0  # seconds that an engine may wait for whom it could take: what an engine that holds the prompt is worth waiting for
+IDLE = 15.0  # seconds that an engine may be idle beside whom it could take
 WAKES = 3_000  # of the machine between two moments, more of which would be a busy loop
 
 
@@ -140,9 +140,12 @@ class Play:
     # What must hold ------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """How long engines have been idle beside what they could take; who makes room for a suspect does not count."""
+        """How long engines have been idle beside what they could take, and what does not wait for the holder of its prompt.
+
+        Nor does it count who makes room for a suspect.
+        """
         fleet, now = self.stage.machine.fleet, self.stage.now
-        waiting = list(fleet.waiting())
+        waiting = [one for one in fleet.waiting() if ", which holds" not in self.stage.scheduler.awaits(one)]
         for engine in fleet.engines.values():
             if engine.holds or engine.draining or any(one.suspect for one in waiting) or not any(self.fits(one, engine) for one in waiting):
                 self.idle.pop(engine.id, None)
