@@ -171,6 +171,7 @@ class Program:
 
     def _find_way(self, generation: Generation) -> None:
         if self.is_split or self._were_split:
+            self._were_split = True  # until ways are reckoned, for whatever comes then
             generation.tail = _tail(generation)
             self._changes += 1
         if self.members[generation]:

@@ -219,7 +219,7 @@ class Scheduler:
                 return None
             name = _name(generation.call.model, kind[1])
             if name not in self._due:  # such an engine may compute prompts, or be kept free for others
-                self._due[name] = self._candidates.next_filled(now) or _later(now)
+                self._due[name] = min(self._candidates.next_filled(now) or _later(now), _later(now))
             return Awaited(name, f"waits for an engine with room that takes {kind[1]:,} tokens of context")
         if best.wait and free is not None and not free.load.running and best.held <= free.held:
             best, second = free, best  # nobody is disturbed there, and nothing is gained by waiting but a little speed

@@ -7,7 +7,7 @@ from collections import Counter
 from parrot.core.placement import PATIENCE
 from parrot.core.scheduler import LOOKED_AT
 from parrot.wire.keys import content_hash
-from parrot.wire.to_core import Argument, EngineBeat, EngineDown, GenerationFailed, SubmitCall
+from parrot.wire.to_core import Argument, CancelVariable, EngineBeat, EngineDown, GenerationFailed, SubmitCall
 from tests.unit.core.stage import Stage, ask, up, words
 
 
@@ -175,3 +175,16 @@ def test_who_takes_any_model_does_not_wait_behind_who_asks_for_one() -> None:
     stage.tell(up("other", context=100_000, model="n"))
     stage.wait(1.0)
     assert stage.running()["other"] == ["any"]
+
+
+def test_who_is_put_aside_behind_one_that_is_cancelled_does_not_wait_for_prompts_of_another_model() -> None:
+    big, small = up("big", running=4, kv=10_000, context=9_500), up("small", running=4, context=1_000)
+    stage = Stage(big, small, up("other", model="n", context=1_000_000))
+    stage.tell(ask("prompt", words(200_000, "prompt"), model="n"), ask("busy", words(1_500, "busy"), model="m"))
+    stage.wait(3.0)
+    stage.tell(ask("first", words(8_500, "first"), model="m"))
+    stage.tell(ask("second", words(1_500, "second"), model="m"))
+    assert stage.running()["big"] == ["busy"]
+    stage.tell(CancelVariable(session="s", variable="first.x"))
+    stage.wait(1.0)
+    assert stage.running()["big"] == ["busy", "second"]

@@ -319,3 +319,21 @@ def test_a_chat_is_not_held_up_by_what_comes_after_it_and_nobody_waits_for() -> 
     assert stage.order == ["busy", "chat"]
     assert stage.call("chat")["slack"] == "0.000"
     assert float(stage.call("chat")["way"]) < 2.0
+
+
+def test_the_way_is_right_once_all_is_waited_for_after_a_part_was() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("root"))
+    stage.finish("root")
+    stage.tell(ask("busy"), ask("plan", "{{i}} ", i="root.x"), ask("peek", "{{i}} ", i="plan.x"))
+    stage.tell(ask("step0", "{{i}} ", most=2_000, i="plan.x"))
+    stage.tell(*(ask(f"step{number}", "{{i}} ", most=2_000, i=f"step{number - 1}.x") for number in range(1, 60)))
+    stage.tell(ask("side", "{{i}} ", i="root.x"))
+    stage.tell(ask("end", "{{i}} {{j}} {{k}} ", i="peek.x", j="step59.x", k="side.x"))
+    stage.tell(ask("other", "{{i}} ", i="root.x"), ask("all", "{{i}} {{j}} ", i="end.x", j="other.x"))
+    stage.tell(want("peek"))
+    stage.tell(want("all"))
+    stage.finish("busy")
+    assert stage.order[-1] == "plan"
+    assert stage.call("plan")["slack"] == "0.000"
+    assert float(stage.call("plan")["way"]) > 15.0
