@@ -131,7 +131,7 @@ class Candidates:
 
     def _context(self, generation: Generation) -> int:
         """Tokens that an engine must take; no more than the largest does, which may then say that it is too little."""
-        wanted = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
+        wanted = generation.context_wanted
         return min(wanted, self._largest.get(generation.call.model, wanted))
 
     def _measure(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from math import inf
 
 from parrot.core.graph import Generation
@@ -92,8 +92,9 @@ class Fleet:
         than every other engine of a model is cleared, but one if there is only one; suspects beyond that take turns.
         """
         found: list[Generation] = []
-        for model in {engine.about.model for engine in self.engines.values()} if self._suspects else ():
-            alike = [engine for engine in self.engines.values() if engine.about.model == model and self._may_try(engine)]
+        largest = self._largest() if self._suspects else {}
+        for model in largest:
+            alike = [engine for engine in self.engines.values() if engine.about.model == model and self._may_try(engine, largest)]
             if not alike or not all(engine.holds for engine in alike):
                 continue
             apart = [engine for engine in alike if not engine.free]
@@ -126,33 +127,42 @@ class Fleet:
         reserved: list[Engine] = []
         if not self._suspects:
             return reserved
+        largest = self._largest()
         for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), engine.heard < now)):
             model = engine.about.model
-            if any(other.about.model == model for other in reserved) or not self._may_try(engine):
+            if any(other.about.model == model for other in reserved) or not self._may_try(engine, largest):
                 continue
             if engine.holds or engine.heard < now:
                 reserved.append(engine)
                 continue
-            generation = self._suspects.pop(model, self._takes(engine), now)
+            generation = self._suspects.pop(model, _takes(engine, largest), now)
             why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
             decision = Decision(generation, engine, why, slack=slack(generation, now))
             self._give(decision, now)
             yield decision
         return reserved
 
-    def _may_try(self, engine: Engine) -> bool:
-        """Whether it stays, and a suspect waits that fits into it."""
-        return not engine.draining and self._suspects.serves(engine.about.model, self._takes(engine))
+    def _largest(self) -> dict[str, int]:
+        """The largest context that an engine takes, in tokens, by model."""
+        largest: dict[str, int] = {}
+        for engine in self.engines.values():
+            model, takes = engine.about.model, engine.about.capacity.context_tokens
+            largest[model] = max(takes, largest.get(model, 0))
+        return largest
 
-    def _takes(self, engine: Engine) -> float:
-        """Tokens of context that an engine takes; what no engine of its model takes may be tried on the largest, which says so."""
-        takes = engine.about.capacity.context_tokens
-        alike = (other for other in self.engines.values() if other.about.model == engine.about.model)
-        return takes if any(other.about.capacity.context_tokens > takes for other in alike) else inf
+    def _may_try(self, engine: Engine, largest: Mapping[str, int]) -> bool:
+        """Whether it stays, and a suspect waits that fits into it."""
+        return not engine.draining and self._suspects.serves(engine.about.model, _takes(engine, largest))
 
     def _give(self, decision: Decision, now: float) -> None:
         decision.generation.attempt += 1
         self.hold(decision.generation, decision.engine, now)
+
+
+def _takes(engine: Engine, largest: Mapping[str, int]) -> float:
+    """Tokens of context that an engine takes; what no engine of its model takes may be tried on the largest, which says so."""
+    takes = engine.about.capacity.context_tokens
+    return takes if takes < largest[engine.about.model] else inf
 
 
 def _turn_ends(engine: Engine) -> float:

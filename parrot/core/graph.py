@@ -134,6 +134,11 @@ class Generation:
         return self.lowered.variable
 
     @property
+    def context_wanted(self) -> int:
+        """Tokens that an engine should take, so that the longest output fits."""
+        return max(self.tokens_in + self.lowered.sampling.max_gen_length, self.context)
+
+    @property
     def suspect(self) -> bool:
         """It runs alone, so that it shows whether engines die of it or of a neighbour; once may be chance."""
         return len(self.deaths) >= SUSPECT_DEATHS

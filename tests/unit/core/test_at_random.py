@@ -163,7 +163,7 @@ class Play:
             if model in (None, engine.about.model)
             else 0
         )
-        needs = max(generation.tokens_in + generation.lowered.sampling.max_gen_length, generation.context)
+        needs = generation.context_wanted
         return 0 < min(needs, largest) <= engine.about.capacity.context_tokens and largest > 0
 
     def wind_up(self) -> None:

@@ -218,21 +218,12 @@ def test_a_suspect_says_its_slack() -> None:
     assert 0 < float(cell.call("a")["slack"]) < 100
 
 
-def test_a_suspect_goes_to_an_engine_that_takes_its_context_though_a_smaller_one_is_idle() -> None:
+@pytest.mark.parametrize("largest", [20_000, 2_000])
+def test_a_suspect_goes_to_an_engine_that_takes_its_context_or_to_the_largest_which_says_that_it_is_too_long(largest: int) -> None:
     stage = Stage(up("l1", context=20_000), up("l2", context=20_000))
     stage.tell(ask("long", words(6_000)))
     stage.tell(EngineDown(engine=stage.where["long"], died=True))
-    stage.tell(up("small", context=1_000), up("l3", context=20_000))
-    stage.tell(EngineDown(engine=stage.where["long"], died=True))
-    stage.wait(0.5)
-    assert stage.running() == {"small": [], "l3": ["long"]}
-
-
-def test_a_suspect_for_which_no_engine_is_large_enough_is_tried_on_the_largest_which_says_so() -> None:
-    stage = Stage(up("l1", context=20_000), up("l2", context=20_000))
-    stage.tell(ask("long", words(6_000)))
-    stage.tell(EngineDown(engine=stage.where["long"], died=True))
-    stage.tell(up("small", context=1_000), up("larger", context=2_000))
+    stage.tell(up("small", context=1_000), up("larger", context=largest))
     stage.tell(EngineDown(engine=stage.where["long"], died=True))
     stage.wait(0.5)
     assert stage.running() == {"small": [], "larger": ["long"]}
