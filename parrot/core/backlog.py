@@ -4,60 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapreplace
 from itertools import count
-from typing import NamedTuple
 
 from parrot.core.graph import Generation
-from parrot.core.lazy_heap import LazyHeap
-from parrot.core.shares import LEAD, Shares
+from parrot.core.shares import Shares
+from parrot.core.turns import Entry, Queue, Rank, Turn, next_turn
 
 STALE = 1_000  # entries that may lie about beside those that count
 
-Rank = tuple[float, ...]  # the smaller first
 Lane = tuple[str | None, bool]  # the model that is asked for, and whether it is sensitive: some places are kept for what is
-
-
-class _Entry(NamedTuple):
-    """Attributes: number makes each unlike all others."""
-
-    rank: Rank
-    number: int
-    generation: Generation
-
-
-class _Line:
-    """What waits in a lane and is urgent, or what is not: by tenant, and the tenants by what they have had.
-
-    Args:
-        shares: what tenants have had; None if that does not count.
-        lead: by which what waits here may run ahead of its tenant's share.
-
-    Attributes:
-        tenants: a heap for each; what counts no more may lie in it.
-        order: the tenants. It goes by the top of each heap even if that counts no more: it hides none that should be seen, as ranks
-            become better only with a new entry.
-    """
-
-    def __init__(self, shares: Shares | None, lead: float) -> None:
-        self._shares = shares
-        self._lead = lead
-        self.tenants: dict[str, list[_Entry]] = {}
-        self.order = LazyHeap(self._turn)
-
-    def push(self, entry: _Entry) -> None:
-        tenant = entry.generation.program.whole().tenant
-        heap = self.tenants.setdefault(tenant, [])
-        heappush(heap, entry)
-        if heap[0] is entry:
-            self.order.push(tenant)
-
-    def _turn(self, tenant: str) -> tuple[float, _Entry] | None:
-        heap = self.tenants.get(tenant)
-        if not heap:
-            self.tenants.pop(tenant, None)
-            return None
-        return (0.0 if self._shares is None else self._shares.had(tenant) - self._lead, heap[0])
 
 
 class Backlog:
@@ -74,12 +30,12 @@ class Backlog:
     def __init__(self, rank: Callable[[Generation], Rank], shares: Shares | None) -> None:
         self._rank = rank
         self._shares = shares
-        self._lines: dict[tuple[Lane, bool], _Line] = {}  # by lane, and whether what waits there is urgent
-        self._aside: dict[str, list[_Entry]] = {}  # a heap for each thing that is waited for
-        self._entries = 0  # in lines and aside
-        self._waiting: dict[Generation, _Entry] = {}  # with the entry that counts
+        self._lanes: dict[Lane, Queue] = {}
+        self._aside: dict[str, Queue] = {}  # by what is waited for
+        self._entries = 0  # in lanes and aside
+        self._waiting: dict[Generation, Entry] = {}  # with the entry that counts
         self._tenants: Counter[str] = Counter()  # how many wait
-        self._top: list[_Entry] = []  # the heap of who was found first
+        self._top = Turn([], Queue(None))  # who was found first
         self._passed: list[Generation] = []
         self._numbers = count()
 
@@ -109,9 +65,8 @@ class Backlog:
         """It waits no more."""
         entry = self._waiting.pop(generation, None)
         if entry is not None:
-            if self._top and self._top[0] is entry:  # as a rule: it was found first, and is given to an engine
-                heappop(self._top)
-                self._entries -= 1
+            if self._top.heap and self._top.heap[0] is entry:  # as a rule: it was found first, and is given to an engine
+                self._pop(self._top)
             tenant = generation.program.whole().tenant
             self._tenants[tenant] -= 1
             if not self._tenants[tenant]:
@@ -121,29 +76,35 @@ class Backlog:
 
     def has_less(self, tenant: str) -> None:
         """A tenant has had less than was thought: its turn may come sooner."""
-        for line in self._lines.values():
-            line.order.push(tenant)
+        for queues in (self._lanes, self._aside):
+            for queue in queues.values():
+                queue.has_less(tenant)
+
+    def improve(self, generation: Generation) -> None:
+        """One that waits is given its place anew if its rank has become better."""
+        entry = self._waiting.get(generation)
+        if entry is not None and self._rank(generation) < entry.rank:
+            self.push(generation)
 
     def first(self, lanes: Collection[Lane]) -> Generation | None:
         """Who is next of those in some lanes; it goes on waiting until it is dropped."""
-        while (heap := self._first_heap(lanes)) is not None:
-            rank, number, generation = heap[0]
-            if self._waiting.get(generation) is not heap[0]:
-                heappop(heap)  # it counts no more
-                self._entries -= 1
+        there = [queue for lane in lanes if (queue := self._lanes.get(lane)) is not None]
+        while (turn := next_turn(there)) is not None:
+            rank, number, generation = turn.heap[0]
+            if self._waiting.get(generation) is not turn.heap[0]:
+                self._pop(turn)  # it counts no more
                 continue
             entry = self._entry(generation, number)
             if entry[0] <= rank:
-                self._top = heap
+                self._top = turn
                 return generation
             self._waiting[generation] = entry
-            heapreplace(heap, entry)  # it sinks to where it belongs
+            heapreplace(turn.heap, entry)  # it sinks to where it belongs
         return None
 
     def pass_over(self) -> None:
         """Who was found first waits on, but the next one is found from now on, until `look_again`."""
-        self._entries -= 1
-        self._passed.append(heappop(self._top)[2])
+        self._passed.append(self._pop(self._top).generation)
 
     def look_again(self) -> int:
         """Those that were passed over can be found again.
@@ -159,12 +120,17 @@ class Backlog:
 
     def put_aside(self, awaited: str) -> None:
         """Who was found first waits on, but is not found before what it waits for is called."""
-        heappush(self._aside.setdefault(awaited, []), heappop(self._top))
+        queue = self._aside.get(awaited)
+        if queue is None:
+            queue = self._aside[awaited] = Queue(self._shares)
+        queue.push(self._pop(self._top))
+        self._entries += 1
 
     def ahead(self, awaited: str) -> int:
         """About how many of those that were put aside for something go before who was found first."""
-        heap = self._aside.get(awaited)
-        return len(heap) if heap and heap[0].rank <= self._top[0].rank else 0
+        queue = self._aside.get(awaited)
+        turn = None if queue is None else next_turn((queue,))
+        return turn.queue.entries if turn is not None and self._goes_before(turn.heap[0]) else 0
 
     def call(self, awaited: str, most: int) -> bool:
         """The first of those that wait for something can be found again, so many at most.
@@ -172,16 +138,18 @@ class Backlog:
         Returns:
             Whether others wait for it still.
         """
-        heap = self._aside.get(awaited, [])
-        while heap and most:
-            entry = heappop(heap)
-            self._entries -= 1
+        queue = self._aside.get(awaited)
+        if queue is None:
+            return False
+        while (turn := next_turn((queue,))) is not None:
+            if not most:
+                return True
+            entry = self._pop(turn)
             if self._waiting.get(entry.generation) is entry:
                 self._insert(entry.generation)
                 most -= 1
-        if not heap:
-            self._aside.pop(awaited, None)
-        return bool(heap)
+        del self._aside[awaited]
+        return False
 
     def call_next(self) -> bool:
         """The first of those that wait for something can be found again, another thing each time.
@@ -200,34 +168,36 @@ class Backlog:
         """What those that were put aside wait for."""
         return list(self._aside)
 
-    def _entry(self, generation: Generation, number: int) -> _Entry:
-        return _Entry(self._rank(generation), number, generation)
+    def _entry(self, generation: Generation, number: int) -> Entry:
+        return Entry(self._rank(generation), number, generation)
 
     def _insert(self, generation: Generation) -> None:
-        objective = generation.objective
-        name = ((generation.call.model, objective.sensitive), objective.urgent)
-        line = self._lines.get(name)
-        if line is None:
-            line = self._lines[name] = _Line(self._shares, LEAD if objective.urgent else 0.0)
-        line.push(self._waiting[generation])
+        lane = (generation.call.model, generation.objective.sensitive)
+        queue = self._lanes.get(lane)
+        if queue is None:
+            queue = self._lanes[lane] = Queue(self._shares)
+        queue.push(self._waiting[generation])
         self._entries += 1
+
+    def _pop(self, turn: Turn) -> Entry:
+        self._entries -= 1
+        return turn.pop()
+
+    def _goes_before(self, other: Entry) -> bool:
+        """Whether it does so before who was found first."""
+        mine = self._top.heap[0]
+        if self._shares is not None:
+            his, my = other.generation.program.whole().tenant, mine.generation.program.whole().tenant
+            if his != my:
+                return self._shares.had(his) <= self._shares.had(my)
+        return other.rank <= mine.rank
 
     def _sweep(self) -> None:
         """Only what counts is kept."""
-        heaps = [*self._aside.values(), *(heap for line in self._lines.values() for heap in line.tenants.values())]
-        for heap in heaps:
-            heap[:] = [entry for entry in heap if self._waiting.get(entry.generation) is entry]
-            heapify(heap)
-        self._lines = {name: line for name, line in self._lines.items() if any(line.tenants.values())}
-        self._aside = {awaited: heap for awaited, heap in self._aside.items() if heap}
-        self._entries, self._top = sum(map(len, heaps)), []
-
-    def _first_heap(self, lanes: Collection[Lane]) -> list[_Entry] | None:
-        """Of the tenant that is next, by what is known without ranking anything anew; it may turn out to be another one."""
-        there = [line for lane in lanes for urgent in (True, False) if (line := self._lines.get((lane, urgent))) is not None]
-        turns = [turn for line in there if (turn := line.order.first()) is not None]
-        if not turns:
-            return None
-        _, tenant = min(turns)
-        # By rank alone among what is this tenant's, or what nobody waits for would starve behind its chats.
-        return min(heap for line in there if (heap := line.tenants.get(tenant)))
+        for queues in (self._lanes, self._aside):
+            for queue in queues.values():
+                queue.keep(lambda entry: self._waiting.get(entry.generation) is entry)
+        self._lanes = {lane: queue for lane, queue in self._lanes.items() if queue.entries}
+        self._aside = {awaited: queue for awaited, queue in self._aside.items() if queue.entries}
+        self._entries = sum(queue.entries for queues in (self._lanes, self._aside) for queue in queues.values())
+        self._top = Turn([], Queue(None))

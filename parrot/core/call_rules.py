@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from parrot.core import records
 from parrot.core.cell import Cell
@@ -63,8 +63,9 @@ def _admit(cell: Cell, request: SubmitCall) -> None:
             raise CallError(f"The input variable {name} of {request.function} is not a variable of session {session.id}.")
         if known.depth + len(lowered) > cell.limits.depth:
             raise LimitExceeded(f"{request.function} would be step {known.depth + 1:,} of its program; the limit is {cell.limits.depth:,}.")
+    programs = cell.graph.programs(lowered[0])
     generations = cell.graph.add(session, request, lowered)
-    _record(cell, session, request, generations)
+    _record(cell, session, request, generations, programs)
     cell.begun(generations)
     for generation in generations:
         _start(cell, generation)
@@ -82,7 +83,7 @@ def _check_room(cell: Cell, session: Session) -> None:
         raise LimitExceeded(f"The session {session.id} has {len(session.calls):,} calls, as many as allowed. Open another one.")
 
 
-def _record(cell: Cell, session: Session, request: SubmitCall, generations: Iterable[Generation]) -> None:
+def _record(cell: Cell, session: Session, request: SubmitCall, generations: Iterable[Generation], programs: Sequence[str]) -> None:
     keys = cell.keys
     cell.changed[session.id] = session
     cell.batch.write(
@@ -91,11 +92,9 @@ def _record(cell: Cell, session: Session, request: SubmitCall, generations: Iter
         ("SADD", keys.active, request.call),
     )
     for generation in generations:
-        depth = cell.graph.variables[generation.variable].depth
-        cell.batch.write(
-            put(keys.variable(generation.variable), records.output(request, generation.lowered.output, depth)),
-            ("RPUSH", keys.variables(session.id), generation.variable),
-        )
+        fields = records.output(request, generation.lowered.output, generation.made.depth, programs)
+        cell.batch.write(put(keys.variable(generation.variable), fields), ("RPUSH", keys.variables(session.id), generation.variable))
+        programs = ()  # the first one says for all of the call
 
 
 def _start(cell: Cell, generation: Generation) -> None:

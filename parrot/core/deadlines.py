@@ -22,13 +22,15 @@ def own_due(generation: Generation) -> float:
     return min(inf if asked is None else asked, inf if deadline is None else deadline)
 
 
-def latest(generation: Generation) -> float:
-    """When it has to begin, as its consumers are known now."""
-    end = own_due(generation)
+def latest(generation: Generation, bound: float = -inf) -> float:
+    """When it has to begin, as its consumers are known now; not before `bound`, so that nobody has to be asked once that is reached."""
+    late = own_due(generation) - generation.seconds
     for consumer in generation.made.consumers:
-        if not consumer.ended and consumer.late < end:
-            end = consumer.late
-    return end - generation.seconds
+        if late <= bound:
+            break
+        if not consumer.ended:
+            late = min(late, consumer.late - generation.seconds)
+    return late
 
 
 def retime(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
@@ -42,33 +44,35 @@ def retime(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
         Those for which it is another moment now.
     """
     queue: list[tuple[int, int, Generation]] = []
-    ends: dict[int, float | None] = {}  # of those in the queue: when they must have ended besides what is known; None: all is to be found
+    bounds: dict[int, float] = {}  # of those in the queue: they need not begin earlier
+    later: set[int] = set()  # those that may have more time, so that all that come after them must be asked
 
-    def push(generation: Generation, end: float | None) -> None:
+    def push(generation: Generation, end: float, more: bool) -> None:
         if generation.ended:
             return
         key = id(generation)
-        if key not in ends:
+        if key not in bounds:
             heappush(queue, (-generation.made.depth, key, generation))
-            ends[key] = end
-        else:
-            before = ends[key]
-            ends[key] = None if end is None or before is None else min(before, end)
+            bounds[key] = generation.late
+        bounds[key] = min(bounds[key], end - generation.seconds)
+        if more:
+            later.add(key)
 
     for generation in generations:
-        push(generation, None)
+        push(generation, inf, True)
     changed = []
     while queue:  # the deepest first: a consumer is deeper than what it waits for, so that each is looked at once
         _, _, generation = heappop(queue)
-        end, before = ends[id(generation)], generation.late
-        late = latest(generation) if end is None else min(before, end - generation.seconds)
+        before, bound = generation.late, bounds[id(generation)]
+        late = latest(generation, bound) if id(generation) in later else bound
         if late == before:
             continue
         generation.late = late
         changed.append(generation)
         for maker in makers(graph, generation):
-            if late - maker.seconds < maker.late:
-                push(maker, late)
+            if late < before:
+                if late - maker.seconds < maker.late:
+                    push(maker, late, False)
             elif before - maker.seconds <= maker.late:
-                push(maker, None)  # it was this one that it had to be in time for
+                push(maker, late, True)  # it was this one that it had to be in time for
     return changed

@@ -44,14 +44,19 @@ class Expectations:
         generation.tail = generation.seconds = self.seconds(generation)
         generation.program.whole().expect(generation, self._service(generation, self._lengths.computed(generation)))
 
-    def ready(self, generation: Generation) -> None:
-        """Its prompt is known: reckon with that, and find the ways of its program."""
+    def ready(self, generation: Generation) -> bool:
+        """Its prompt is known: reckon with that, and find the ways of its program.
+
+        Returns:
+            Whether they were found anew.
+        """
         program = generation.program.whole()
         generation.tokens_in = self._prompt(generation)
         generation.tokens_out = self._lengths.expect(generation)
         program.expect(generation, self._service(generation, generation.tokens_in))
-        program.reckon(self.seconds)
+        found = program.reckon(self.seconds)
         program.begin(generation)
+        return found
 
     def seconds(self, generation: Generation) -> float:
         """How long a generation will take by itself, on an engine like those that are there, as far as is known now."""

@@ -54,6 +54,8 @@ def generation_done(cell: Cell, event: GenerationDone) -> None:
     else:
         _withdraw(cell, generation)
     _learn(generation, event.usage)
+    if generation.call.unfinished > 1:  # else it is written with its end
+        cell.batch.write(put(cell.keys.call(generation.call.id), records.found(generation.call)))
     _set(cell, variable, generation)
 
 
@@ -168,8 +170,8 @@ def _refresh_objectives(cell: Cell) -> None:
             continue  # engines are told when it is placed
         if (priority := policy.priority(generation)) != generation.priority:
             generation.priority = priority
-            order = Reorder(variable=generation.variable, attempt=generation.attempt, priority=generation.priority)
-            cell.batch.order(generation.engine, order)
+            generation.reordered = cell.batch.order(generation.engine, reordering_of(generation))
+            cell.batch.write(move(cell.keys.variable(generation.variable), records.reordered(generation)))
 
 
 def _clear_for_suspects(cell: Cell) -> None:
@@ -199,6 +201,11 @@ def job_of(generation: Generation, salt: str) -> Job:
         marks=marks,
         salt=salt,
     )
+
+
+def reordering_of(generation: Generation) -> Reorder:
+    """The order by which an engine learns that a generation that it holds has another priority now."""
+    return Reorder(variable=generation.variable, attempt=generation.attempt, priority=generation.priority)
 
 
 @cache

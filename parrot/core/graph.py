@@ -30,7 +30,8 @@ class Variable:
     """A Semantic Variable as the graph sees it; the value itself never comes here.
 
     Attributes:
-        consumers: generations that wait for it.
+        consumers: generations that wait for it; some that have ended may lie among them.
+        gone: how many of them are known to have ended.
         producer: the generation that makes it, until it has ended.
         criterion, due: what was asked of it, and until when it is of use, in seconds since the epoch.
         root: for a failed one, what failed first and why.
@@ -45,7 +46,8 @@ class Variable:
     session: str
     state: VariableState
     producer: Generation | None = None
-    consumers: list[Generation] = field(default_factory=list)
+    consumers: Sequence[Generation] = ()
+    gone: int = 0
     criterion: Criterion | None = None
     due: float | None = None
     root: str = ""
@@ -58,6 +60,19 @@ class Variable:
     def says(self, text: str) -> None:
         """It was given its value by an app."""
         self.content, self.blocks, self.tokens = stretch_of(text)
+
+    def serve(self, generation: Generation) -> None:
+        """One more waits for it."""
+        if isinstance(self.consumers, list):
+            self.consumers.append(generation)
+        else:
+            self.consumers = [generation]  # not before: most variables have few, and many wait
+
+    def lose(self) -> None:
+        """One of those that wait for it has ended. Those that go on are looked for now and then, not among all each time."""
+        self.gone += 1
+        if 2 * self.gone >= len(self.consumers):
+            self.consumers, self.gone = [one for one in self.consumers if not one.ended], 0
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -90,7 +105,7 @@ class Generation:
         expected: tokens of its prompt that the engine to which it was given last was expected to hold.
         service: seconds of engine time that it is expected to need, its share of a batch.
         context: tokens that an engine must take at least, since one that takes less has refused it.
-        priority: with which an engine was given it.
+        priority: with which an engine was given it, and reordered: the id of the order by which it got another one, if it did.
         since: when it could run, in seconds since the epoch.
         turns: how often it was given an engine for itself, and turn_ends: when others like it may have that.
     """
@@ -125,6 +140,7 @@ class Generation:
     service: float = 0.0
     context: int = 0
     priority: int = 0
+    reordered: str = ""
     since: float = 0.0
     turns: int = 0
     turn_ends: float = 0.0
@@ -240,14 +256,14 @@ class Graph:
         made = self.variables.get(lowered.variable) or self.declare(session, lowered.variable, VariableState.PENDING)
         inputs = [self.variables[name] for name in lowered.inputs]
         lowered = _sharing(lowered, inputs)
-        program = self._program(session, inputs)
+        program = self._program(session, call, inputs)
         generation = made.producer = Generation(call, lowered, made, program)
         self._group(generation, inputs)
         made.program = program
         made.depth = 1 + max((needed.depth for needed in inputs), default=0)
         for needed in inputs:
             if needed.state != VariableState.READY:
-                needed.consumers.append(generation)
+                needed.serve(generation)
                 generation.missing += 1
         return generation
 
@@ -262,13 +278,18 @@ class Graph:
                 head.gatherers = []
             head.gatherers.append(generation)
 
-    def _program(self, session: Session, inputs: Iterable[Variable]) -> Program:
+    def programs(self, lowered: Lowered) -> list[str]:
+        """Names of those that the inputs of a new call come from, which it will connect."""
+        inputs = (self.variables.get(name) for name in lowered.inputs)
+        return list(dict.fromkeys(needed.program.whole().name for needed in inputs if needed is not None and needed.program is not None))
+
+    def _program(self, session: Session, call: Call, inputs: Iterable[Variable]) -> Program:
         """The one that a call with these inputs belongs to; it connects those that they come from."""
         found: Program | None = None
         for needed in inputs:
             if needed.program is not None:
                 found = needed.program.whole() if found is None else found.joined(needed.program)
-        return found or Program(session.tenant)
+        return found or Program(session.tenant, call.id)
 
     def read_prompt(self, generation: Generation) -> None:
         """Find the `beginnings` and `tokens_in` of a generation whose inputs are all there."""
@@ -311,7 +332,7 @@ class Graph:
             The generations that waited for nothing else.
         """
         self._close(variable, VariableState.READY)
-        waiting, variable.consumers = variable.consumers, []
+        waiting, variable.consumers = variable.consumers, ()
         unblocked = []
         for generation in waiting:
             generation.missing -= 1
@@ -336,9 +357,12 @@ class Graph:
             if ended.state in ENDED:
                 continue
             ended.root = root
-            waiting, ended.consumers = ended.consumers, []
+            waiting, ended.consumers = ended.consumers, ()
             stack.extend(self.variables[generation.variable] for generation in waiting)
-            yield ended, self._close(ended, state)
+            producer = self._close(ended, state)
+            for name in () if producer is None else producer.lowered.inputs:
+                self.variables[name].lose()
+            yield ended, producer
 
     def unneeded(self, generations: Iterable[Generation]) -> Iterator[Variable]:
         """What was made for cancelled generations alone.
@@ -352,10 +376,7 @@ class Graph:
         for generation in generations:
             for name in generation.lowered.inputs:
                 made = self.variables[name]
-                if made.state in ENDED or made.producer is None:
-                    continue
-                made.consumers = [consumer for consumer in made.consumers if not consumer.ended]
-                if not made.consumers and made.criterion is None:
+                if made.producer is not None and not made.consumers and made.criterion is None:
                     yield made
 
     def _close(self, variable: Variable, state: VariableState) -> Generation | None:

@@ -98,32 +98,42 @@ def own(graph: Graph, generation: Generation) -> Objective:
     return Objective(kind, "", min(dues, default=None))
 
 
-def handed_up(consumer: Generation) -> Objective:
-    """What a generation asks of those that it waits for."""
-    alone = handed_up_alone(consumer)
+def handed_up(consumer: Generation, objective: Objective) -> Objective:
+    """What a generation with an objective asks of those that it waits for."""
+    alone = handed_up_alone(objective)
     if consumer.gathers and alone.kind is not Kind.THROUGHPUT:
         return Objective(Kind.GROUP, consumer.call.id, alone.due)
     return alone
 
 
-def handed_up_alone(consumer: Generation) -> Objective:
-    """What a generation asks of the only one that it waits for, or of what all wait for that it waits for."""
-    kind, group, due = consumer.objective
+def handed_up_alone(objective: Objective) -> Objective:
+    """What a generation with an objective asks of the only one that it waits for, or of what all wait for that it waits for."""
+    kind, group, due = objective
     kind = _HANDED_UP.get(kind, kind)
     if kind is Kind.THROUGHPUT and due is not None:
         kind = Kind.DEADLINE  # however it is read, it must end in time
     return Objective(kind, group, due)
 
 
-def derive(graph: Graph, generation: Generation) -> Objective:
-    """The objective of one generation, given those of its consumers."""
+def derive(graph: Graph, generation: Generation, bound: Objective | None = None) -> Objective:
+    """The objective of one generation, given those of its consumers.
+
+    Args:
+        graph: theirs.
+        generation: of which nothing is to be believed.
+        bound: nothing stricter is asked of it than this and what is asked of it itself, if that is known: then who else asks for what
+            need not be heard once that is reached.
+    """
     objective = own(graph, generation)
+    bound = None if bound is None else strictest(bound, objective)
     for consumer in generation.made.consumers:
+        if objective == bound:
+            return objective
         if not consumer.ended:
-            objective = strictest(objective, handed_up(consumer))
+            objective = strictest(objective, handed_up(consumer, consumer.objective))
     for gatherer in generation.gatherers or ():
         if not gatherer.ended:
-            objective = strictest(objective, handed_up_alone(gatherer))
+            objective = strictest(objective, handed_up_alone(gatherer.objective))
     return objective
 
 
@@ -138,36 +148,37 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
         Those whose objective has become another one.
     """
     queue: list[tuple[int, int, Generation]] = []
-    asked: dict[int, Objective | None] = {}  # of those in the queue: what they are asked besides what is known; None: all is to be derived
+    bounds: dict[int, Objective] = {}  # of those in the queue: stricter they cannot become
+    weaker: set[int] = set()  # those of whom somebody asks less, so that all who ask must be heard
 
-    def push(generation: Generation, ask: Objective | None) -> None:
+    def push(generation: Generation, ask: Objective, less: bool) -> None:
         if generation.ended:
             return
-        if id(generation) not in asked:
-            heappush(queue, (-generation.made.depth, id(generation), generation))
-            asked[id(generation)] = ask
-        elif ask is not None and (before := asked[id(generation)]) is not None:
-            asked[id(generation)] = strictest(before, ask)
-        else:
-            asked[id(generation)] = None
+        key = id(generation)
+        if key not in bounds:
+            heappush(queue, (-generation.made.depth, key, generation))
+            bounds[key] = generation.objective
+        bounds[key] = strictest(bounds[key], ask)
+        if less:
+            weaker.add(key)
 
     for generation in generations:
-        push(generation, None)
+        push(generation, IDLE, True)
     changed = []
     while queue:  # the deepest first: a consumer is deeper than what it waits for, so that each is derived once
         _, _, generation = heappop(queue)
-        ask, before = asked[id(generation)], generation.objective
-        objective = derive(graph, generation) if ask is None else strictest(before, ask)
+        before, bound = generation.objective, bounds[id(generation)]
+        objective = derive(graph, generation, bound) if id(generation) in weaker else bound
         if objective == before:
             continue
         generation.objective = objective
         changed.append(generation)
-        # One that asked for nothing before, as it is new, only adds to what is asked: its siblings need not be looked at.
-        new = before == IDLE
+        ask, asked = handed_up(generation, objective), handed_up(generation, before)
         for producer in makers(graph, generation):
-            push(producer, handed_up(generation) if new else None)
+            push(producer, ask, strictest(ask, asked) != ask)
         if (head := _head(graph, generation)) is not None:
-            push(head, handed_up_alone(generation) if new else None)
+            ask, asked = handed_up_alone(objective), handed_up_alone(before)
+            push(head, ask, strictest(ask, asked) != ask)
     return changed
 
 

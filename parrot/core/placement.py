@@ -199,15 +199,21 @@ def explain(generation: Generation, best: Cost, second: Cost | None) -> str:
     if second is None:
         return f"{said}; no other engine came into question"
     other = f"next best {second.load.engine.about.name}: {second.own:.2f} s, holds {second.held:,}, runs {len(second.load.engine.holds)}"
-    if second.own < best.own - NOTABLE:
-        delays = ", others delayed" if second.load.weight else ""
-        anew = ", more of its prompt computed" if second.held < best.held else ""
-        other += f", but there it would cost more in all{delays}{anew}"
-    return f"{said}; {other}"
+    return f"{said}; {other}{_costs_more(best, second)}"
 
 
-def waits_for(generation: Generation, best: Cost) -> str:
+def _costs_more(best: Cost, other: Cost) -> str:
+    """Why another engine is not taken where it would be done sooner, in words; nothing where it would not."""
+    if other.own >= best.own - NOTABLE:
+        return ""
+    delays = ", others delayed" if other.load.weight else ""
+    anew = ", more of its prompt computed" if other.held < best.held else ""
+    return f", but there it would cost more in all{delays}{anew}"
+
+
+def waits_for(generation: Generation, best: Cost, free: Cost) -> str:
     """Why a generation waits for an engine though another one has room, in words."""
     name, held = best.load.engine.about.name, min(best.held, generation.tokens_in)
     holds = f", which holds {held:,} of about {generation.tokens_in:,} prompt tokens" if held else ""
-    return f"waits for {name}{holds}: it should be done there in {best.own:.2f} s, before another engine that has room now"
+    other = f"{free.load.engine.about.name} has room now and would take {free.own:.2f} s"
+    return f"waits for {name}{holds}: it should be done there in {best.own:.2f} s; {other}{_costs_more(best, free)}"

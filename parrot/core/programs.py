@@ -18,6 +18,7 @@ class Program:
 
     Args:
         tenant: who pays for it.
+        name: of its first call.
 
     Attributes:
         members: its generations that have not ended, and whether each could run already.
@@ -33,11 +34,12 @@ class Program:
 
     __slots__ = (
         *("_changes", "_into", "_were_split", "active", "arrived", "attained", "awaited"),
-        *("awaited_rest", "awaited_way", "length", "members", "rest", "tenant", "way"),
+        *("awaited_rest", "awaited_way", "length", "members", "name", "rest", "tenant", "way"),
     )
 
-    def __init__(self, tenant: str) -> None:
+    def __init__(self, tenant: str, name: str = "") -> None:
         self.tenant = tenant
+        self.name = name
         self.members: dict[Generation, bool] = {}
         self.arrived = 0.0
         self.attained = 0.0
@@ -134,7 +136,7 @@ class Program:
             self.awaited_rest += seconds - generation.service
         generation.service = seconds
 
-    def reckon(self, seconds: Callable[[Generation], float]) -> None:
+    def reckon(self, seconds: Callable[[Generation], float]) -> bool:
         """Find `seconds`, `tail` and `late` of every member and the `way`, unless hardly anything has come or ended since the last time.
 
         Ways are not reckoned anew with each call, or a program that is submitted call by call would cost the square of its length;
@@ -142,9 +144,12 @@ class Program:
 
         Args:
             seconds: how long a generation will take by itself.
+
+        Returns:
+            Whether they were found anew.
         """
         if self._changes < max(1.0, GROWTH * len(self.members)):
-            return
+            return False
         self._changes, self.way, self.awaited_way, self._were_split = 0, 0.0, 0.0, self.is_split
         for generation in sorted(self.members, key=_depth, reverse=True):
             generation.seconds = seconds(generation)
@@ -152,6 +157,7 @@ class Program:
             generation.late = latest(generation)
             if self.members[generation]:
                 self._lengthen(generation)
+        return True
 
     def way_of(self, generation: Generation) -> float:
         """Seconds of the longest way in the program that matters to a member: to what somebody waits for, if that is so for the member."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -58,9 +59,9 @@ def submitted(request: SubmitCall, at: str) -> Fields:
     }
 
 
-def output(request: SubmitCall, name: str, depth: int = 0) -> Fields:
-    """A variable that a call will make, after so many generations one after the other."""
-    return {
+def output(request: SubmitCall, name: str, depth: int = 0, programs: Sequence[str] = ()) -> Fields:
+    """A variable that a call will make, after so many generations one after the other; it connects these programs with its own."""
+    fields = {
         "session": request.session,
         "name": name,
         "state": VariableState.PENDING,
@@ -70,6 +71,7 @@ def output(request: SubmitCall, name: str, depth: int = 0) -> Fields:
         "attempt": "0",
         "depth": str(depth),
     }
+    return fields | {"programs": " ".join(programs)} if programs else fields
 
 
 def declared(request: DeclareVariable, at: str) -> Fields:
@@ -89,9 +91,14 @@ def asked(variable: Variable) -> Fields:
 
 
 def pursued(generation: Generation, slack: float | None) -> Fields:
-    """What a call is optimised for, and how many seconds it could lose before something is late."""
+    """What a call is optimised for, how many seconds it could lose before something is late, and the way that begins with it."""
     objective = generation.objective
-    return {"objective": objective.kind, "group": objective.group, "slack": "" if slack is None else f"{slack:.3f}"}
+    return {
+        "objective": objective.kind,
+        "group": objective.group,
+        "slack": "" if slack is None else f"{slack:.3f}",
+        "way": f"{generation.tail:.3f}",
+    }
 
 
 def waits(generation: Generation, why: str, slack: float | None) -> Fields:
@@ -107,7 +114,6 @@ def explained(decision: Decision) -> Fields:
         "why": decision.why,
         "prefix_expected": str(decision.generation.call.expected),
         "runner_up": decision.runner_up,
-        "way": f"{decision.generation.tail:.3f}",
     } | (pursued(decision.generation, decision.slack) | attained(decision.generation))
 
 
@@ -119,7 +125,7 @@ def attained(generation: Generation) -> Fields:
 
 def placed(generation: Generation, why: str, at: str) -> Fields:
     """A generation that was given to an engine."""
-    return {
+    fields: Fields = {
         "state": VariableState.PENDING,
         "attempt": str(generation.attempt),
         "engine": generation.engine,
@@ -127,7 +133,17 @@ def placed(generation: Generation, why: str, at: str) -> Fields:
         "ready": clock(generation.since),
         "placed": at,
         "why": why,
-    } | (setbacks(generation) if generation.errors or generation.deaths else {})
+    }
+    if len(generation.call.outputs) > 1:  # else its call says it
+        fields["prefix_expected"] = str(generation.expected)
+    if generation.errors or generation.deaths:
+        fields |= setbacks(generation)
+    return fields
+
+
+def reordered(generation: Generation) -> Fields:
+    """A generation whose engine is told another priority."""
+    return {"reordered": generation.reordered}
 
 
 def queued(generation: Generation, why: str) -> Fields:
@@ -153,7 +169,12 @@ def failure(code: str, reason: str, at: str) -> Fields:
 def ended(call: Call, at: str) -> Fields:
     """A call whose generations have all ended."""
     state = CallState.FAILED if call.failed else CallState.CANCELLED if call.cancelled else CallState.DONE
-    return {"state": state, "ended": at, "prefix_found": str(call.cached)}
+    return {"state": state, "ended": at} | found(call)
+
+
+def found(call: Call) -> Fields:
+    """Tokens of the prompts of a call that engines held."""
+    return {"prefix_found": str(call.cached)}
 
 
 def engine(up: Engine, at: str) -> Fields:

@@ -14,12 +14,13 @@ from parrot.core.batch import place
 from parrot.core.beginnings import tokens_of
 from parrot.core.damage import GONE, forget_session, give_up_call, tell_who_waits
 from parrot.core.ending import fail
-from parrot.core.generation_rules import job_of
+from parrot.core.generation_rules import job_of, reordering_of
 from parrot.core.graph import Generation, Session
 from parrot.core.limits import Limits
 from parrot.core.lowering import Lowered, take_apart
 from parrot.core.machine import Machine
 from parrot.core.policy import Engine, Policy
+from parrot.core.programs import Program
 from parrot.core.session_rules import note_limits
 from parrot.core.taking_over import resume, resume_call, resume_engine, resume_session, settle_objectives
 from parrot.criteria import Criterion
@@ -66,12 +67,13 @@ def rebuild(
         prepared: what `foresee` has done already; of any number of calls, since requests never change.
 
     Returns:
-        The machine, and the jobs that may not have been sent, in the order of their ids; sending one twice does no harm.
+        The machine, and the orders that may not have been sent, sorted by their ids; sending one twice does no harm.
     """
     machine = Machine(keys, limits, first_batch=lead.batches + 1, now=now, policy=policy)
     machine.fleet.policy.recall(found.learned)
     for record in found.engines.values():
         resume_engine(machine.cell, Engine(EngineUp.model_validate_json(record["about"])))
+    programs: dict[str, Program] = {}
     for name, record in found.sessions.items():
         if not {"name", "tenant", "state"} <= record.keys():
             continue  # deleted, and what was written to it since is no whole
@@ -81,13 +83,15 @@ def rebuild(
             if expires:
                 machine.graph.declare(machine.graph.sessions[name], variable, VariableState.READY)  # it has ended, however
             else:
-                _restore_variable(machine, name, variable, found.variable.get(variable))
+                _restore_variable(machine, name, variable, found.variable.get(variable), programs)
     for name in found.calls.keys() - machine.graph.sessions.keys():
         forget_session(machine.cell, name, found.calls[name], found.variables[name])
     calls = [resume_call(machine.cell, *one) for one in _requests(machine, found, prepared)]
     settle_objectives(machine.cell)
     for generations in calls:
-        record = found.active[generations[0].call.id]
+        call = generations[0].call
+        record = found.active[call.id]
+        call.expected, call.cached = int(record.get("prefix_expected", "0")), int(record.get("prefix_found", "0"))
         generations[0].program.whole().recall(float(record.get("attained", "0")), float(record.get("length", "0")))
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
@@ -108,7 +112,7 @@ def _session(name: str, record: Record, found: Snapshot) -> Session:
     return session
 
 
-def _restore_variable(machine: Machine, session: str, name: str, record: Record | None) -> None:
+def _restore_variable(machine: Machine, session: str, name: str, record: Record | None, programs: dict[str, Program]) -> None:
     if record is None or "state" not in record:
         return  # it was deleted
     state = VariableState(record["state"])
@@ -120,6 +124,11 @@ def _restore_variable(machine: Machine, session: str, name: str, record: Record 
     variable.due = records.seconds(due) if (due := record.get("due")) else None
     variable.content = int(record.get("content", "0"))
     variable.tokens = int(record.get("tokens_out", "0"))
+    if call := record.get("call"):
+        tenant = machine.graph.sessions[session].tenant
+        for connected in (call, *record.get("programs", "").split()):
+            program = programs.setdefault(connected, Program(tenant, connected))
+            variable.program = program.whole() if variable.program is None else program.joined(variable.program)
     if length := record.get("length"):
         variable.tokens = tokens_of(int(length))
 
@@ -157,12 +166,19 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
     generation.attempt = int(record["attempt"])
     generation.errors = int(record.get("errors", "0"))
     generation.deaths = frozenset(record.get("deaths", "").split())
+    generation.reordered = record.get("reordered", "")
+    generation.expected = int(record.get("prefix_expected", generation.call.expected))
     if ready := record.get("ready"):
         generation.since = records.seconds(ready)
     resume(machine.cell, generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
 
 
 def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:
-    held = [generation for engine in machine.fleet.engines.values() for generation in engine.holds.values()]
-    held.sort(key=lambda generation: place(generation.job))
-    return [(generation.engine, generation.job, job_of(generation, machine.graph.owner(generation))) for generation in held]
+    orders: list[tuple[str, str, Order]] = []
+    for engine in machine.fleet.engines.values():
+        for generation in engine.holds.values():
+            orders.append((engine.id, generation.job, job_of(generation, machine.graph.owner(generation))))
+            if generation.reordered and place(generation.reordered) > place(generation.job):
+                orders.append((engine.id, generation.reordered, reordering_of(generation)))
+    orders.sort(key=lambda order: place(order[1]))
+    return orders

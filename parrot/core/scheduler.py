@@ -5,11 +5,11 @@ Order: tenants by what they have had (`shares`), then by `urgency`. Place: `plac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from math import ceil
 from typing import NamedTuple
 
-from parrot.core.backlog import Backlog, Lane, Rank
+from parrot.core.backlog import Backlog, Lane
 from parrot.core.beginnings import UNREAD
 from parrot.core.candidates import Candidates
 from parrot.core.expectations import Expectations
@@ -20,9 +20,10 @@ from parrot.core.objectives import STRICTNESS, Objective
 from parrot.core.placement import AHEAD, SOON, case_of, explain, has_room, is_entitled, ranked, waits_for
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
-from parrot.core.programs import judge
+from parrot.core.programs import Program, judge
 from parrot.core.rules import Rules
 from parrot.core.shares import Shares
+from parrot.core.turns import Rank
 from parrot.core.urgency import rank, slack
 from parrot.wire.to_core import EngineHolds, Usage
 
@@ -70,6 +71,8 @@ class Scheduler:
         self._wake: float | None = None
         self._aside: dict[Generation, Awaited] = {}  # what those that were put aside wait for
         self._due: dict[str, float] = {}  # what they wait for, and when that should be there
+        self._stirred: dict[Program, None] = {}  # of which something has come or ended since the last round
+        self._reckoned: dict[Program, None] = {}  # of which ways have been found anew since then
 
     # What it is told -----------------------------------------------------------------------------
 
@@ -79,11 +82,13 @@ class Scheduler:
             self._judge(generation)
             self._prefixes.need(generation.foreseen)
         judge(generations)
+        self._stir(generations)
 
     def changed(self, generations: Collection[Generation], now: float) -> None:
         for generation in generations:
             self._judge(generation)
         judge(generations)
+        self._stir(generations)
         for generation in generations:
             if generation in self._backlog:
                 self._backlog.push(generation)
@@ -93,7 +98,7 @@ class Scheduler:
                     self._sensitive = now
 
     def ready(self, generation: Generation, now: float) -> None:
-        self._expectations.ready(generation)
+        self._can_run(generation)
         self._prefixes.need(generation.beginnings)
         self._foresee_no_more(generation)
         self._backlog.push(generation)
@@ -104,7 +109,7 @@ class Scheduler:
     def given(self, generation: Generation, engine: Engine, now: float) -> None:
         self._foresee_no_more(generation)
         if not self._drop(generation):  # a predecessor gave it, or it runs alone
-            generation.program.whole().begin(generation)
+            self._can_run(generation)
         if generation.objective.sensitive:
             self._sensitive = now  # not when it became ready: that somebody waits for it is often said after that
         load = self._load(engine)
@@ -128,6 +133,7 @@ class Scheduler:
     def ended(self, generation: Generation, now: float) -> None:
         self._foresee_no_more(generation)
         self._drop(generation)
+        self._stir((generation,))
 
     def came(self, engine: Engine) -> None:
         self._candidates.add(engine, self._expectations.speed_of(engine.about.model))
@@ -164,6 +170,7 @@ class Scheduler:
     def next(self, engines: Mapping[str, Engine], now: float) -> Decision | None:
         self._wake = None
         if not self._open:  # asked for the first time since something has happened
+            self._improve()
             self._call_due(now)
             self._open = {sensitive: self._candidates.kinds(engines) for sensitive in (True, False)}
             self._list_lanes()
@@ -191,6 +198,16 @@ class Scheduler:
             moments.append(moment)
         self._wake = min(moments, default=None)
         return None
+
+    def _improve(self) -> None:
+        """Ranks become better when less is left of a program than was thought, or less time."""
+        for program in self._stirred:
+            self._reckon(program.whole())
+        for program in self._reckoned:
+            for generation, begun in program.members.items():  # none if it has become part of another one, which was reckoned then
+                if begun:
+                    self._backlog.improve(generation)
+        self._stirred, self._reckoned = {}, {}
 
     def _call_due(self, now: float) -> None:
         """Who waits for what should be there by now is looked at again: another engine may be worth more, if it is not."""
@@ -229,7 +246,7 @@ class Scheduler:
             engine, filled = best.load.engine.id, best.load.filled - AHEAD
             moment = filled if filled > now and best.load.running < best.load.places else _later(now, best.wait)
             self._due[engine] = min(moment, self._due.get(engine, moment))
-            return Awaited(engine, waits_for(generation, best))
+            return Awaited(engine, waits_for(generation, best, free))
         return Decision(
             generation,
             best.load.engine,
@@ -284,12 +301,25 @@ class Scheduler:
         if self._shares.charge(tenant, tokens_in, tokens_out):
             self._backlog.has_less(tenant)
 
+    def _can_run(self, generation: Generation) -> None:
+        """Its prompt is known."""
+        if self._expectations.ready(generation):
+            self._reckoned[generation.program.whole()] = None
+
+    def _reckon(self, program: Program) -> None:
+        if program.reckon(self._expectations.seconds):
+            self._reckoned[program] = None
+
+    def _stir(self, generations: Iterable[Generation]) -> None:
+        for generation in generations:
+            self._stirred[generation.program.whole()] = None
+
     def _judge(self, generation: Generation) -> None:
         if self._objective is not None:
             generation.objective = self._objective(generation)
 
     def _rank(self, generation: Generation) -> Rank:
-        generation.program.whole().reckon(self._expectations.seconds)  # more may have come below it since it became ready
+        self._reckon(generation.program.whole())  # more may have come below it since it became ready
         return rank(generation, len(self._candidates.loads), self._rules)
 
 

@@ -7,10 +7,10 @@ for which somebody waits, but for a bounded time only.
 
 from __future__ import annotations
 
-from parrot.core.backlog import Rank
 from parrot.core.graph import Generation
 from parrot.core.objectives import Kind
 from parrot.core.rules import Rules
+from parrot.core.turns import Rank
 
 LATER = 240.0  # seconds for which what nobody waits for lets come first what somebody waits for
 SERVED = 30.0  # seconds by which a program for which nobody waits may be overtaken by one of which less has been served

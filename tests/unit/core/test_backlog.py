@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parrot.core.backlog import STALE, Backlog, Lane, Rank
+from parrot.core.backlog import STALE, Backlog, Lane
 from parrot.core.graph import Generation
 from parrot.core.objectives import Kind, Objective
 from parrot.core.shares import INPUT, LEAD, Shares
+from parrot.core.turns import Rank
 from tests.unit.core.making import make_generation
 
 LANES: list[Lane] = [(model, sensitive) for model in (None, "m", "n") for sensitive in (True, False)]
@@ -165,7 +166,7 @@ def test_entries_that_do_not_count_any_more_do_not_pile_up(ranks: Ranks) -> None
         changed = rest[number % len(rest)]
         changed.objective = Objective(Kind.LATENCY if number % 2 else Kind.THROUGHPUT)
         backlog.push(changed)
-    entries = [heap for line in backlog._lines.values() for heap in line.tenants.values()]
+    entries = [heap for queue in backlog._lanes.values() for line in queue.lines for heap in line.tenants.values()]
     assert sum(map(len, entries)) <= 2 * len(backlog) + STALE + 1
     assert list(taken(backlog)) == [first, *rest]
 

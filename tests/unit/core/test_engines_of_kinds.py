@@ -7,7 +7,7 @@ from collections import Counter
 from parrot.core.placement import PATIENCE
 from parrot.core.scheduler import LOOKED_AT
 from parrot.wire.keys import content_hash
-from parrot.wire.to_core import Argument, CancelVariable, EngineBeat, EngineDown, GenerationFailed, SubmitCall
+from parrot.wire.to_core import Argument, CancelVariable, EngineBeat, EngineDown, GenerationFailed, OpenSession, SubmitCall
 from tests.unit.core.stage import Stage, ask, up, words
 
 
@@ -188,3 +188,14 @@ def test_who_is_put_aside_behind_one_that_is_cancelled_does_not_wait_for_prompts
     stage.tell(CancelVariable(session="s", variable="first.x"))
     stage.wait(1.0)
     assert stage.running()["big"] == ["busy", "second"]
+
+
+def test_tenants_take_turns_where_only_a_large_engine_will_do_too() -> None:
+    stage = Stage(up("large", running=1, context=100_000), up("small", running=4, context=1_000))
+    stage.tell(OpenSession(session="t", name="quiet", tenant="quiet"))
+    stage.tell(ask("busy", words(2_000, "busy")))
+    stage.tell(*(ask(f"loud{number}", words(2_000, f"loud{number}")) for number in range(30)))
+    stage.now += 1
+    stage.tell(*(ask(f"quiet{number}", words(2_000, f"quiet{number}"), session="t") for number in range(5)))
+    stage.run()
+    assert sum(name.startswith("quiet") for name in stage.order[1:13]) == 5

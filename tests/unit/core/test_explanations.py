@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from parrot.criteria import Criterion
@@ -156,7 +158,33 @@ def test_what_waits_for_the_holder_of_its_prompt_does_not_say_that_there_is_no_r
     stage.tell(ask("third", book))
     assert (stage.where["second"], stage.call("third")["state"]) == (holder, "queued")
     assert stage.call("third")["why"].startswith(f"waits for {holder}, which holds ")
-    assert "before another engine that has room now" in stage.call("third")["why"]
+    said = re.fullmatch(r".*done there in (\S+) s; \w+ has room now and would take (\S+) s", stage.call("third")["why"])
+    assert said is not None
+    assert float(said[1]) < float(said[2])
+
+
+def test_what_waits_though_it_would_be_done_sooner_elsewhere_says_why() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("first", SHARED + "first"))
+    stage.finish("first")
+    stage.report("e1", "first")
+    stage.tell(ask("busy", SHARED + "busy", most=64))
+    stage.tell(up("e2", running=1))
+    stage.tell(ask("next", SHARED + "next"))
+    said = re.fullmatch(r"waits for e1, .* in (\S+) s; e2 has room now and would take (\S+) s(.*)", stage.call("next")["why"])
+    assert said is not None
+    assert float(said[2]) < float(said[1])
+    assert said[3] == ", but there it would cost more in all, more of its prompt computed"
+
+
+def test_the_way_that_is_told_of_what_runs_is_that_to_what_somebody_waits_for_now() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("p"), ask("after", "{{i}} ", most=4_000, i="p.x"), ask("last", "{{i}} ", most=4_000, i="after.x"))
+    assert float(stage.call("p")["way"]) > 5
+    stage.tell(want("p"))
+    producer = stage.machine.graph.variables["p.x"].producer
+    assert producer is not None
+    assert float(stage.call("p")["way"]) == pytest.approx(producer.seconds, abs=0.001)
 
 
 def test_equal_costs_are_no_reason() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from parrot.core.graph import Generation, Graph, Session, Variable
 from parrot.core.lowering import lower
-from parrot.core.objectives import IDLE, STRICTNESS, Kind, Objective, derive, refresh, strictest
+from parrot.core.objectives import IDLE, STRICTNESS, Kind, Objective, derive, producers, refresh, strictest
 from parrot.criteria import LATENCY, THROUGHPUT, TPOT, TTFT, Criterion
 from parrot.wire.states import VariableState
 from tests.unit.core.cell import call
@@ -36,6 +37,10 @@ class Story:
         variable.criterion, variable.due = criterion, due
         if variable.producer is not None:
             refresh(self.graph, [variable.producer])
+
+    def cancel(self, variable: Variable) -> None:
+        ended = [producer for _, producer in self.graph.end(variable, VariableState.CANCELLED, "") if producer is not None]
+        refresh(self.graph, (producer for one in ended for producer in producers(self.graph, one)))
 
     def objective(self, name: str) -> Objective:
         producer = self.graph.variables[f"{name}.x"].producer
@@ -288,6 +293,33 @@ def test_a_submission_costs_no_more_beside_many_siblings_that_are_wanted(story: 
     assert story.objective("plan") == Objective(Kind.DEADLINE, "", 3_600.0)
 
 
+@pytest.mark.parametrize("criterion", [LATENCY, None])
+def test_the_end_of_a_sibling_costs_no_more_beside_many_that_ask_for_the_same(story: Story, criterion: Criterion | None) -> None:
+    story.add("plan")
+    siblings = [story.add(f"m{number}", "plan") for number in range(200)]
+    for number in range(200):
+        story.want(f"m{number}", criterion)
+    looked_at = 0
+
+    class Listened(list[Generation]):
+        def __iter__(self) -> Iterator[Generation]:
+            nonlocal looked_at
+            for one in super().__iter__():
+                looked_at += 1
+                yield one
+
+    plan = story.graph.variables["plan.x"]
+    plan.consumers = Listened(plan.consumers)
+    looked_at = 0
+    for sibling in siblings[:99]:
+        story.cancel(sibling.made)
+    assert looked_at <= 99 * 100  # on average a half of those that have gone; they are forgotten before they are half of all
+    assert [one.ended for one in plan.consumers].count(False) == 101
+    story.cancel(siblings[99].made)
+    assert len(plan.consumers) == 100
+    assert story.kinds("plan") == [Kind.LATENCY if criterion else Kind.THROUGHPUT]
+
+
 def test_a_submission_costs_as_much_as_it_has_inputs_where_all_wait_for_all(story: Story) -> None:
     layers = [[f"{layer}.{number}" for number in range(60)] for layer in range(3)]
     for before, names in zip([[], *layers], layers, strict=False):
@@ -329,6 +361,10 @@ def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_f
             runnable = [v for v in story.graph.variables.values() if v.producer is not None and not v.producer.missing]
             if runnable:
                 story.graph.make_ready(data.draw(st.sampled_from(sorted(runnable, key=lambda v: v.id))))
+        else:
+            pending = sorted(name for name, variable in story.graph.variables.items() if variable.producer is not None)
+            story.cancel(story.graph.variables[data.draw(st.sampled_from(pending), "cancelled")])
+            names = [name for name in names if story.graph.variables[f"{name}.x"].state != VariableState.CANCELLED]
     living = [variable for variable in story.graph.variables.values() if variable.producer is not None]
     kept = {variable.id: _objective(variable) for variable in living}
     for variable in living:

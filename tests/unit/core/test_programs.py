@@ -25,7 +25,7 @@ def step(program: Program, length: float = 1.0, needs: Iterable[Generation] = ()
     """One more generation of a program, which waits for others."""
     generation = make_generation(tokens_out=length, program=program)
     for needed in needs:
-        needed.made.consumers.append(generation)
+        needed.made.serve(generation)
         generation.made.depth = max(generation.made.depth, needed.made.depth + 1)
     return generation
 

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrot.core.limits import Limits
+from parrot.core.programs import Program
 from parrot.core.records import seconds
-from parrot.wire.to_core import EngineDown, GenerationFailed
-from parrot.wire.to_engine import Job
+from parrot.criteria import Criterion
+from parrot.wire.to_core import EngineDown, GenerationFailed, Usage
+from parrot.wire.to_engine import Job, Reorder
 from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
+from tests.unit.core.stage import Stage, ask, up, want, words
 
 
 @pytest.fixture
@@ -195,3 +198,73 @@ def test_the_limits_of_a_new_leader_are_told_at_once(cell: Cell) -> None:
     cell.tell()
     told = cell.store.hashes[KEYS.core]
     assert (told["limit_active"], told["limit_tenant"]) == ("7", "5")
+
+
+# Programs, priorities, prompts -------------------------------------------------------------------
+
+
+def program(stage: Stage, name: str) -> Program:
+    producer = stage.machine.graph.variables[f"{name}.x"].producer
+    assert producer is not None
+    return producer.program.whole()
+
+
+@pytest.fixture
+def fan() -> Stage:
+    """Two calls that are connected by a value that is there already, and by a call that has ended."""
+    stage = Stage(up("e1", running=2))
+    stage.tell(ask("root"), ask("second"), ask("both", "{{i}} {{j}} ", i="root.x", j="second.x"))
+    for name in ("root", "second", "both"):
+        stage.finish(name, seconds=5.0)
+    stage.tell(ask("a", "{{i}} ", i="root.x"), ask("b", "{{i}} ", i="second.x"))
+    return stage
+
+
+def test_calls_that_only_what_has_ended_connects_are_one_program_after_a_takeover(fan: Stage) -> None:
+    assert program(fan, "a") is program(fan, "b")
+    fan.restart()
+    assert program(fan, "a") is program(fan, "b")
+
+
+def test_what_a_program_has_had_is_not_doubled_by_a_takeover(fan: Stage) -> None:
+    had = program(fan, "a").attained
+    fan.restart()
+    fan.tell(ask("end", "{{i}} {{j}} ", i="a.x", j="b.x"))
+    assert (had, program(fan, "end").attained) == (15.0, 15.0)
+
+
+def test_tokens_found_are_counted_with_those_of_outputs_before_a_takeover() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("c", words(500) + "{{y}} and "))
+    for _ in range(2):
+        usage = Usage(tokens_in=900, tokens_cached=450, tokens_out=16, first_token_seconds=0.3, running=1.0, seconds=1.0)
+        stage.tell(stage.publish(stage.sent[-1][1], "e1").model_copy(update={"usage": usage}))
+        expected = stage.call("c")["prefix_expected"]
+        stage.restart()
+        stage.tell()
+    assert (stage.call("c")["state"], stage.call("c")["prefix_found"], stage.call("c")["prefix_expected"]) == ("done", "900", expected)
+
+
+def test_slack_of_what_runs_counts_its_prompt_after_a_takeover_too() -> None:
+    slacks = []
+    for restart in (False, True):
+        stage = Stage(up("e1", running=1, context=1_000_000))
+        stage.tell(ask("long", words(80_000)))
+        if restart:
+            stage.restart()
+        stage.tell(want("long", Criterion.DEADLINE, stage.now + 100))
+        slacks.append(float(stage.call("long")["slack"]))
+    assert slacks[0] == pytest.approx(slacks[1], abs=1.0)
+
+
+def test_an_engine_is_told_a_priority_that_the_leader_died_before_it_could_send() -> None:
+    """What was asked is committed, and nobody will say it again."""
+    stage = Stage(up("e1", running=4))
+    stage.tell(ask("a"))
+    stage.tell(want("a"))
+    (told,) = [(engine, entry, order) for engine, entry, order in stage.batch.orders if isinstance(order, Reorder)]
+    unsent = stage.restart()
+    assert [type(order) for _, _, order in unsent] == [Job, Reorder]
+    assert unsent[1] == told
+    stage.tell(EngineDown(engine="e1", died=False), up("e2"))
+    assert [type(order) for _, _, order in stage.restart()] == [Job]  # it is told with the job there

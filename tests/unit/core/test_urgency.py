@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,10 @@ from parrot.core.objectives import Kind
 from parrot.core.rules import Rules
 from parrot.core.urgency import LATER, SERVED, WAY, rank, slack
 from parrot.criteria import LATENCY, THROUGHPUT, Criterion
-from parrot.wire.to_core import OpenSession
+from parrot.wire.to_core import CancelVariable, OpenSession, Usage
 from parrot.wire.to_engine import Reorder
 from tests.unit.core.making import make_generation
-from tests.unit.core.stage import DAY, Stage, ask, up, want
+from tests.unit.core.stage import DAY, Stage, ask, map_reduce, up, want
 
 # By itself --------------------------------------------------------------------------------------
 
@@ -311,7 +312,8 @@ def test_tenants_take_turns_however_much_one_of_them_sends(single: Stage) -> Non
 
 def test_a_chat_is_not_held_up_by_what_comes_after_it_and_nobody_waits_for() -> None:
     stage = Stage(up("e1", running=1))
-    stage.tell(ask("busy"), ask("chat"), ask("after0", "{{i}} ", most=2_000, i="chat.x"))
+    stage.tell(ask("busy"))
+    stage.tell(ask("chat"), ask("after0", "{{i}} ", most=2_000, i="chat.x"))
     stage.tell(*(ask(f"after{number}", "{{i}} ", most=2_000, i=f"after{number - 1}.x") for number in range(1, 10)))
     stage.tell(ask("other"))
     stage.tell(want("chat"), want("other"))
@@ -337,3 +339,47 @@ def test_the_way_is_right_once_all_is_waited_for_after_a_part_was() -> None:
     assert stage.order[-1] == "plan"
     assert stage.call("plan")["slack"] == "0.000"
     assert float(stage.call("plan")["way"]) > 15.0
+
+
+def test_what_has_a_short_way_since_what_came_after_it_was_cancelled_goes_first() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"))
+    stage.tell(ask("a0"), *(ask(f"a{number}", "{{i}} ", most=2_000, i=f"a{number - 1}.x") for number in range(1, 10)))
+    stage.tell(want("a0"), want("a9"))
+    stage.now += 1
+    stage.tell(ask("other", most=200), want("other"))
+    stage.tell(CancelVariable(session="s", variable="a1.x"))
+    stage.finish("busy")
+    assert stage.order == ["busy", "a0"]
+
+
+def test_what_is_left_of_a_broad_program_goes_before_one_of_which_much_is_left() -> None:
+    def broad(name: str, parts: int) -> list[Any]:
+        return [*map_reduce(parts, name), want(f"{name}reduce")]
+
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"))
+    stage.tell(*broad("a", 100))
+    while len(stage.order) < 97:
+        stage.now += 0.1
+        stage.finish(stage.order[-1])
+    stage.tell(*broad("b", 30))
+    stage.finish(stage.order[-1])
+    assert stage.order[-1].startswith("a")
+
+
+def test_what_has_to_begin_earlier_than_was_thought_when_it_became_ready_goes_first() -> None:
+    """It shows that functions like the one that comes after it give long outputs."""
+    stage = Stage(up("e1", running=2))
+    now = stage.now
+    stage.tell(ask("teacher", most=4_000).model_copy(update={"function": "f"}), ask("first"))
+    after = ask("after", "{{i}} ", most=4_000, i="due.x").model_copy(update={"function": "f"})
+    stage.tell(ask("due"), after, ask("last", "{{i}} {{j}} ", i="first.x", j="due.x"), want("after", Criterion.DEADLINE, now + 120))
+    stage.tell(ask("sooner"), want("sooner", Criterion.DEADLINE, now + 3))
+    stage.tell(ask("later"), want("later", Criterion.DEADLINE, now + 80))
+    usage = Usage(tokens_in=10, tokens_cached=0, tokens_out=4_000, first_token_seconds=0.02, running=1.0, seconds=80.0)
+    stage.tell(stage.publish(stage.job("teacher")[1], "e1").model_copy(update={"usage": usage}))
+    assert stage.order[-1] == "sooner"
+    stage.now += 1
+    stage.finish("first")
+    assert stage.order[-1] == "due"
