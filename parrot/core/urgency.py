@@ -14,7 +14,7 @@ from parrot.core.turns import Rank
 
 LATER = 240.0  # seconds for which what nobody waits for lets come first what somebody waits for
 SERVED = 30.0  # seconds by which a program for which nobody waits may be overtaken by one of which less has been served
-WAY = 8.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
+WAY = 16.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
 
 
 def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
