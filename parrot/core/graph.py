@@ -66,13 +66,13 @@ class Variable:
         if isinstance(self.consumers, list):
             self.consumers.append(generation)
         else:
-            self.consumers = [generation]  # not before: most variables have few, and many wait
+            self.consumers = [*self.consumers, generation]  # a list only where it is needed: memory
 
     def lose(self) -> None:
         """One of those that wait for it has ended. Those that go on are looked for now and then, not among all each time."""
         self.gone += 1
         if 2 * self.gone >= len(self.consumers):
-            self.consumers, self.gone = [one for one in self.consumers if not one.ended], 0
+            self.consumers, self.gone = [one for one in self.consumers if not one.ended] or (), 0
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -360,8 +360,8 @@ class Graph:
             waiting, ended.consumers = ended.consumers, ()
             stack.extend(self.variables[generation.variable] for generation in waiting)
             producer = self._close(ended, state)
-            for name in () if producer is None else producer.lowered.inputs:
-                self.variables[name].lose()
+            if producer is not None:
+                self._need_no_more(producer)
             yield ended, producer
 
     def unneeded(self, generations: Iterable[Generation]) -> Iterator[Variable]:
@@ -387,10 +387,15 @@ class Graph:
             producer.gatherers = None
         return producer
 
+    def _need_no_more(self, ended: Generation) -> None:
+        for name in ended.lowered.inputs:
+            self.variables[name].lose()
+
     def restore_ended(self, generation: Generation) -> None:
         """A generation of a restored call had ended before."""
         generation.ended = True
         self.variables[generation.variable].producer = None
+        self._need_no_more(generation)
 
     def finish(self, call: Call) -> Session:
         """Forget a call whose generations have all ended."""
