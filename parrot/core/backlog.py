@@ -122,7 +122,7 @@ class Backlog:
         """Who was found first waits on, but is not found before what it waits for is called."""
         queue = self._aside.get(awaited)
         if queue is None:
-            queue = self._aside[awaited] = Queue(self._shares)
+            queue = self._aside[awaited] = Queue(self._shares, self._counts)
         queue.push(self._pop(self._top))
         self._entries += 1
 
@@ -175,7 +175,7 @@ class Backlog:
         lane = (generation.call.model, generation.objective.sensitive)
         queue = self._lanes.get(lane)
         if queue is None:
-            queue = self._lanes[lane] = Queue(self._shares)
+            queue = self._lanes[lane] = Queue(self._shares, self._counts)
         queue.push(self._waiting[generation])
         self._entries += 1
 
@@ -192,11 +192,14 @@ class Backlog:
                 return self._shares.had(his) <= self._shares.had(my)
         return other.rank <= mine.rank
 
+    def _counts(self, entry: Entry) -> bool:
+        return self._waiting.get(entry.generation) is entry
+
     def _sweep(self) -> None:
         """Only what counts is kept."""
         for queues in (self._lanes, self._aside):
             for queue in queues.values():
-                queue.keep(lambda entry: self._waiting.get(entry.generation) is entry)
+                queue.keep(self._counts)
         self._lanes = {lane: queue for lane, queue in self._lanes.items() if queue.entries}
         self._aside = {awaited: queue for awaited, queue in self._aside.items() if queue.entries}
         self._entries = sum(queue.entries for queues in (self._lanes, self._aside) for queue in queues.values())

@@ -63,7 +63,7 @@ def _admit(cell: Cell, request: SubmitCall) -> None:
             raise CallError(f"The input variable {name} of {request.function} is not a variable of session {session.id}.")
         if known.depth + len(lowered) > cell.limits.depth:
             raise LimitExceeded(f"{request.function} would be step {known.depth + 1:,} of its program; the limit is {cell.limits.depth:,}.")
-    programs = cell.graph.programs(lowered[0])
+    programs = cell.graph.programs(lowered[-1])
     generations = cell.graph.add(session, request, lowered)
     _record(cell, session, request, generations, programs)
     cell.begun(generations)

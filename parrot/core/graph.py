@@ -256,7 +256,7 @@ class Graph:
         made = self.variables.get(lowered.variable) or self.declare(session, lowered.variable, VariableState.PENDING)
         inputs = [self.variables[name] for name in lowered.inputs]
         lowered = _sharing(lowered, inputs)
-        program = self._program(session, call, inputs)
+        program = self._program(session, call, [made, *inputs])
         generation = made.producer = Generation(call, lowered, made, program)
         self._group(generation, inputs)
         made.program = program

@@ -126,14 +126,16 @@ def derive(graph: Graph, generation: Generation, bound: Objective | None = None)
     """
     objective = own(graph, generation)
     bound = None if bound is None else strictest(bound, objective)
+    for gatherer in generation.gatherers or ():  # they ask for more than the members of their groups
+        if objective == bound:
+            return objective
+        if not gatherer.ended:
+            objective = strictest(objective, handed_up_alone(gatherer.objective))
     for consumer in generation.made.consumers:
         if objective == bound:
             return objective
         if not consumer.ended:
             objective = strictest(objective, handed_up(consumer, consumer.objective))
-    for gatherer in generation.gatherers or ():
-        if not gatherer.ended:
-            objective = strictest(objective, handed_up_alone(gatherer.objective))
     return objective
 
 

@@ -82,6 +82,7 @@ class Program:
             large, small = small, large
         if not large.members or (small.members and small.arrived < large.arrived):
             large.arrived = small.arrived
+            large._changes += len(large.members)  # all of it goes before what it went after
         large.members |= small.members
         large.attained += small.attained
         large.rest += small.rest

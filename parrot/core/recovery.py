@@ -167,7 +167,7 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
     generation.errors = int(record.get("errors", "0"))
     generation.deaths = frozenset(record.get("deaths", "").split())
     generation.reordered = record.get("reordered", "")
-    generation.expected = int(record.get("prefix_expected", generation.call.expected))
+    generation.expected = int(record.get("prefix_expected", generation.call.expected if len(generation.call.outputs) == 1 else 0))
     if ready := record.get("ready"):
         generation.since = records.seconds(ready)
     resume(machine.cell, generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))

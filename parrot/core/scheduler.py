@@ -138,6 +138,7 @@ class Scheduler:
     def came(self, engine: Engine) -> None:
         self._candidates.add(engine, self._expectations.speed_of(engine.about.model))
         self._expectations.engines_changed()
+        self._reckoned.update((generation.program.whole(), None) for generation in self._backlog)  # broad programs are shorter now
         for awaited in self._backlog.awaited():
             self._backlog.call(awaited, 1)
 

@@ -35,7 +35,8 @@ class Shares:
     def enter(self, tenant: str) -> None:
         """A tenant for whom nothing waited has something to do again."""
         first = self._least.first()
-        least = self._last if first is None else first[0]
+        # Nor to that of one who gets nothing although it is the smallest: what it waits for may not be there.
+        least = self._last if first is None else max(first[0], self._last - LEAD)
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
         self._present.add(tenant)
         self._least.push(tenant)

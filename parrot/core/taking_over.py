@@ -11,7 +11,7 @@ from parrot.core.deadlines import retime
 from parrot.core.ending import finished
 from parrot.core.graph import Generation, Session
 from parrot.core.lowering import Lowered
-from parrot.core.objectives import refresh
+from parrot.core.objectives import producers, refresh
 from parrot.core.policy import Engine
 from parrot.wire.states import ENDED, SessionState, VariableState
 from parrot.wire.to_core import SubmitCall
@@ -75,6 +75,7 @@ def resume(cell: Cell, generation: Generation, state: VariableState, engine: str
     """
     if state in ENDED:
         cell.graph.restore_ended(generation)
+        cell.stirred.extend(producers(cell.graph, generation))  # it asks nothing of them
         cell.over(generation)
         generation.call.failed |= state == VariableState.FAILED
         generation.call.cancelled |= state == VariableState.CANCELLED

@@ -34,8 +34,9 @@ class _Line:
             become better only with a new entry.
     """
 
-    def __init__(self, shares: Shares | None, lead: float) -> None:
+    def __init__(self, shares: Shares | None, lead: float, counts: Callable[[Entry], bool]) -> None:
         self._shares = shares
+        self._counts = counts
         self._lead = lead
         self.tenants: dict[str, list[Entry]] = {}
         self.order = LazyHeap(self._turn)
@@ -49,6 +50,8 @@ class _Line:
 
     def _turn(self, tenant: str) -> tuple[float, Entry] | None:
         heap = self.tenants.get(tenant)
+        while heap and not self._counts(heap[0]):
+            heappop(heap)
         if not heap:
             self.tenants.pop(tenant, None)
             return None
@@ -66,8 +69,8 @@ class Queue:
         entries: in them, those that do not count any more too.
     """
 
-    def __init__(self, shares: Shares | None) -> None:
-        self.lines = (_Line(shares, LEAD), _Line(shares, 0.0))
+    def __init__(self, shares: Shares | None, counts: Callable[[Entry], bool] = bool) -> None:
+        self.lines = (_Line(shares, LEAD, counts), _Line(shares, 0.0, counts))
         self.entries = 0
 
     def push(self, entry: Entry) -> None:

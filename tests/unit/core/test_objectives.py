@@ -266,6 +266,17 @@ class Counting(dict[str, Named]):
         return super().__getitem__(name)
 
 
+class Listened(list[Generation]):
+    """Counts who of them is looked at."""
+
+    heard = 0
+
+    def __iter__(self) -> Iterator[Generation]:
+        for one in super().__iter__():
+            self.heard += 1
+            yield one
+
+
 def test_a_change_costs_work_for_what_it_changes_and_no_more(story: Story) -> None:
     for number in range(500):
         story.add(f"n{number}", *([f"n{number - 1}"] if number % 50 else []))
@@ -299,25 +310,30 @@ def test_the_end_of_a_sibling_costs_no_more_beside_many_that_ask_for_the_same(st
     siblings = [story.add(f"m{number}", "plan") for number in range(200)]
     for number in range(200):
         story.want(f"m{number}", criterion)
-    looked_at = 0
-
-    class Listened(list[Generation]):
-        def __iter__(self) -> Iterator[Generation]:
-            nonlocal looked_at
-            for one in super().__iter__():
-                looked_at += 1
-                yield one
-
     plan = story.graph.variables["plan.x"]
-    plan.consumers = Listened(plan.consumers)
-    looked_at = 0
+    plan.consumers = listened = Listened(plan.consumers)
     for sibling in siblings[:99]:
         story.cancel(sibling.made)
-    assert looked_at <= 99 * 100  # on average a half of those that have gone; they are forgotten before they are half of all
+    assert listened.heard <= 99 * 100  # on average a half of those that have gone; they are forgotten before they are half of all
     assert [one.ended for one in plan.consumers].count(False) == 101
     story.cancel(siblings[99].made)
     assert len(plan.consumers) == 100
     assert story.kinds("plan") == [Kind.LATENCY if criterion else Kind.THROUGHPUT]
+
+
+def test_a_reader_who_asks_less_of_one_of_many_groups_costs_no_more_for_their_head(story: Story) -> None:
+    story.add("plan")
+    for number in range(200):
+        story.add(f"l{number}", "plan")
+        story.add(f"r{number}", "plan")
+        story.add(f"end{number}", f"l{number}", f"r{number}")
+        story.want(f"end{number}", LATENCY)
+    plan = story.graph.variables["plan.x"]
+    plan.consumers = Listened(plan.consumers)
+    for number in (150, 130, 110, 90):
+        story.want(f"end{number}", THROUGHPUT)
+    assert story.kinds("plan", "l0") == [Kind.LATENCY, Kind.GROUP]
+    assert plan.consumers.heard == 0
 
 
 def test_a_submission_costs_as_much_as_it_has_inputs_where_all_wait_for_all(story: Story) -> None:

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parrot.core.graph import Generation
 from parrot.core.limits import Limits
+from parrot.core.objectives import Kind
 from parrot.core.programs import Program
 from parrot.core.records import seconds
 from parrot.criteria import Criterion
-from parrot.wire.to_core import EngineDown, GenerationFailed, Usage
+from parrot.wire.to_core import CancelVariable, EngineDown, GenerationFailed, Usage
 from parrot.wire.to_engine import Job, Reorder
 from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
 from tests.unit.core.stage import Stage, ask, up, want, words
@@ -268,3 +270,82 @@ def test_an_engine_is_told_a_priority_that_the_leader_died_before_it_could_send(
     assert unsent[1] == told
     stage.tell(EngineDown(engine="e1", died=False), up("e2"))
     assert [type(order) for _, _, order in stage.restart()] == [Job]  # it is told with the job there
+
+
+def producer(stage: Stage, variable: str) -> Generation:
+    made = stage.machine.graph.variables[variable].producer
+    assert made is not None
+    return made
+
+
+def test_what_the_first_output_was_expected_to_find_is_not_forgotten_if_the_second_is_placed_after_a_takeover() -> None:
+    found = []
+    for restart in (False, True):
+        stage = Stage(up("e1", running=1))
+        stage.tell(ask("seed", words(500, "p")))
+        stage.finish("seed")
+        stage.report("e1", "seed")
+        stage.tell(ask("c", words(500, "p") + "{{y}} and "))  # y, then x
+        first = int(stage.call("c")["prefix_expected"])
+        assert first > 400
+        if restart:
+            stage.restart()  # the second output was not placed yet
+            stage.tell()
+        stage.finish("c")
+        found.append(int(stage.call("c")["prefix_expected"]) - first)
+    assert found[0] > 400
+    assert found[1] > 400, found
+
+
+def test_what_a_done_call_connects_with_a_call_under_way_is_one_program_after_a_takeover() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("a", "{{y}} and "))
+    stage.finish("a")  # y; x runs
+    stage.tell(ask("c", "{{i}} ", i="a.y"))
+    stage.tell(up("e2", running=1))
+    stage.finish("c")
+    for restart in (False, True):
+        if restart:
+            stage.restart()
+        name = f"d{restart}"
+        stage.tell(ask(name, "{{i}} ", i="c.x"))
+        assert producer(stage, f"{name}.x").program.whole() is producer(stage, "a.x").program.whole(), restart
+
+
+def test_what_only_a_later_output_of_a_call_connects_is_one_program_after_a_takeover() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("a"))
+    stage.finish("a")
+    stage.tell(ask("b", "First {{y}} then {{i}} ", i="a.x"))  # its first output needs nothing
+    stage.finish("b")
+    stage.finish("b")
+    for restart in (False, True):
+        if restart:
+            stage.restart()
+        stage.tell(ask(f"p{restart}", "{{i}} ", i="a.x"), ask(f"q{restart}", "{{i}} ", i="b.x"))
+        assert producer(stage, f"p{restart}.x").program.whole() is producer(stage, f"q{restart}.x").program.whole(), restart
+
+
+def test_a_cancelled_output_asks_nothing_after_a_takeover_either() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("head"), ask("c", "{{i}} {{y}} and ", i="head.x"), ask("keep", "{{i}} ", i="c.y"))  # y, then x
+    stage.tell(want("c"))
+    assert producer(stage, "head.x").objective.kind is Kind.LATENCY
+    stage.tell(CancelVariable(session="s", variable="c.x"))
+    assert producer(stage, "head.x").objective.kind is Kind.THROUGHPUT
+    stage.restart()
+    stage.tell()
+    assert producer(stage, "head.x").objective.kind is Kind.THROUGHPUT
+
+
+def test_what_nobody_needs_is_cancelled_after_a_takeover_too() -> None:
+    for restart in (False, True):
+        stage = Stage(up("e1", running=1))
+        stage.tell(ask("head"), ask("c", "{{i}} {{y}} and {{z}} or ", i="head.x"), ask("keep", "{{i}} ", i="c.y"))
+        stage.tell(CancelVariable(session="s", variable="c.z"))  # and x, after it; y is wanted by keep
+        assert producer(stage, "c.y")
+        if restart:
+            stage.restart()
+            stage.tell()
+        stage.tell(CancelVariable(session="s", variable="c.y"))
+        assert stage.machine.graph.variables["head.x"].state == "cancelled", restart

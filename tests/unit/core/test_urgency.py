@@ -15,7 +15,7 @@ from parrot.criteria import LATENCY, THROUGHPUT, Criterion
 from parrot.wire.to_core import CancelVariable, OpenSession, Usage
 from parrot.wire.to_engine import Reorder
 from tests.unit.core.making import make_generation
-from tests.unit.core.stage import DAY, Stage, ask, map_reduce, up, want
+from tests.unit.core.stage import DAY, Stage, ask, map_reduce, up, want, words
 
 # By itself --------------------------------------------------------------------------------------
 
@@ -383,3 +383,72 @@ def test_what_has_to_begin_earlier_than_was_thought_when_it_became_ready_goes_fi
     stage.now += 1
     stage.finish("first")
     assert stage.order[-1] == "due"
+
+
+def test_who_comes_back_does_not_starve_others_because_one_cannot_be_served() -> None:
+    """A tenant waits for a model that nobody serves."""
+    stage = Stage(up("e1", running=1))
+    stage.tell(*(OpenSession(session=name, name=name, tenant=name) for name in ("stuck", "busy", "new")))
+    stage.tell(ask("stuck", model="nobody", session="stuck"))
+    stage.tell(*(ask(f"b{number}", words(2_000, f"b{number}"), session="busy") for number in range(100)))
+    for _ in range(50):
+        stage.now += 1.0
+        stage.finish(stage.order[-1])
+    before = len(stage.order)
+    stage.tell(*(ask(f"n{number}", words(2_000, f"n{number}"), session="new") for number in range(100)))
+    for _ in range(40):
+        stage.now += 1.0
+        stage.finish(stage.order[-1])
+    after = stage.order[before:]
+    assert sum(name.startswith("b") for name in after) >= 8, after
+
+
+def test_what_was_cancelled_gives_its_tenant_no_lead() -> None:
+    """The lead of what somebody waits for is not that of work for which nobody does."""
+    orders = []
+    for cancelled in (False, True):
+        stage = Stage(up("e1", running=1))
+        stage.tell(*(OpenSession(session=name, name=name, tenant=name) for name in ("a", "b")))
+        stage.tell(ask("first", words(8_000, "first")))
+        stage.tell(*(ask(f"a{number}", words(1_000, f"a{number}"), session="a") for number in range(10)))
+        stage.now += 300.0
+        if cancelled:
+            stage.tell(ask("chat", session="a"))
+            stage.tell(want("chat").model_copy(update={"session": "a"}))
+            stage.tell(CancelVariable(session="a", variable="chat.x"))
+        stage.tell(*(ask(f"b{number}", words(1_000, f"b{number}"), session="b") for number in range(10)))
+        stage.run()
+        orders.append([name[0] for name in stage.order if name[0] in "ab"])
+    assert orders[0] == orders[1]
+
+
+def test_what_waited_before_engines_came_does_not_go_after_what_is_like_it_and_comes_later() -> None:
+    """A broad program is long where engines are few; of two that are alike the first one is still the first when more engines have come."""
+    stage = Stage(up("e0", running=1))
+    stage.tell(ask("busy", words(20_000, "busy")))
+    for name in ("p", "q"):
+        if name == "q":
+            stage.tell(*(up(f"e{number}", running=1, model="other") for number in range(1, 16)))
+            stage.tell(*(ask(f"fill{number}", words(20_000, f"fill{number}"), model="other") for number in range(1, 16)))
+            stage.now += 5.0
+        stage.tell(*(one.model_copy(update={"model": "m"}) for one in map_reduce(20, name)), want(f"{name}reduce"))
+    before = len(stage.order)
+    for _ in range(6):
+        stage.now += 1.0
+        engine = stage.running()["e0"]
+        stage.finish(*engine)
+    firsts = [name[0] for name in stage.order[before:]]
+    assert firsts == ["p"] * 6, firsts
+
+
+def test_programs_that_turn_out_to_be_connected_go_by_the_one_that_came_first() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy", words(20_000, "busy")))
+    stage.tell(ask("old"))
+    stage.now += 50.0
+    stage.tell(ask("other"), *(ask(f"other{number}", "{{i}} ", i="other.x") for number in range(12)))
+    stage.now += 50.0
+    stage.tell(ask("late"), *(ask(f"late{number}", "{{i}} ", i="late.x") for number in range(12)))
+    stage.tell(ask("both", "{{i}} {{j}} ", i="old.x", j="late.x"))
+    stage.run()
+    assert stage.order.index("late") < stage.order.index("other")
