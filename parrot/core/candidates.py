@@ -62,14 +62,15 @@ class Candidates:
         bit = self._prefixes.bits[load.engine.id]
         self._vacant = self._vacant | bit if load.running < load.places else self._vacant & ~bit
 
-    def kinds(self, engines: Iterable[str]) -> set[EngineKind]:
+    def kinds(self, engines: Iterable[str]) -> list[EngineKind]:
         """The kinds of engines that have a free place, as far as one of these is of them: they may take something now."""
-        return self._vacancies.kinds() & {self.loads[name].kind for name in engines}
+        there = {self.loads[name].kind for name in engines}
+        return [kind for kind in self._vacancies.kinds() if kind in there]
 
-    def serving(self, generation: Generation, kinds: Collection[EngineKind]) -> set[EngineKind]:
+    def serving(self, generation: Generation, kinds: Collection[EngineKind]) -> list[EngineKind]:
         """Those of some kinds that come into question for a generation."""
         model, context = generation.call.model, self._context(generation)
-        return {kind for kind in kinds if serves(kind, model, context)}
+        return [kind for kind in kinds if serves(kind, model, context)]
 
     def least(self, generation: Generation) -> EngineKind | None:
         """The smallest kind that comes into question for a generation, whether such engines may take something now or not."""

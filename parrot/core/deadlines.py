@@ -52,7 +52,7 @@ def retime(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
             return
         key = id(generation)
         if key not in bounds:
-            heappush(queue, (-generation.made.depth, key, generation))
+            heappush(queue, (-generation.made.depth, len(bounds), generation))
             bounds[key] = generation.late
         bounds[key] = min(bounds[key], end - generation.seconds)
         if more:

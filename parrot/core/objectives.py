@@ -158,7 +158,7 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
             return
         key = id(generation)
         if key not in bounds:
-            heappush(queue, (-generation.made.depth, key, generation))
+            heappush(queue, (-generation.made.depth, len(bounds), generation))
             bounds[key] = generation.objective
         bounds[key] = strictest(bounds[key], ask)
         if less:

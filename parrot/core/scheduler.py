@@ -65,7 +65,7 @@ class Scheduler:
         self._expectations = Expectations(lengths or LearnedLengths(), self._prefixes, self._candidates.loads)
         self._shares = Shares(weights)
         self._backlog = Backlog(self._rank, self._shares if self._rules.fairness else None)
-        self._open: dict[bool, set[EngineKind]] = {}  # for what is sensitive, and for what is not, in one round
+        self._open: dict[bool, list[EngineKind]] = {}  # for what is sensitive, and for what is not, in one round
         self._lanes: list[Lane] = []
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._wake: float | None = None
@@ -260,7 +260,8 @@ class Scheduler:
     def _keep_free(self, generation: Generation, now: float) -> None:
         """There is no room for a generation: none of those behind it gets what it waits for, but what is kept for sensitive work."""
         for sensitive in (False, True)[: 1 + is_entitled(generation, now)]:
-            self._open[sensitive] -= self._candidates.serving(generation, self._open[sensitive])
+            serving = self._candidates.serving(generation, self._open[sensitive])
+            self._open[sensitive] = [kind for kind in self._open[sensitive] if kind not in serving]
         self._list_lanes()
 
     def _list_lanes(self) -> None:
@@ -334,6 +335,6 @@ def _name(model: str | None, context: int) -> str:
     return f"{model or ''} {context}"
 
 
-def _models(kinds: Collection[EngineKind]) -> set[str | None]:
-    """What can be asked for of engines of some kinds."""
-    return {None, *(model for model, _ in kinds)} if kinds else set()
+def _models(kinds: Collection[EngineKind]) -> Iterable[str | None]:
+    """What can be asked for of engines of some kinds, always in the same order: the same is decided wherever the same happens."""
+    return dict.fromkeys((None, *(model for model, _ in kinds))) if kinds else ()

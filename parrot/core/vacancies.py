@@ -24,9 +24,9 @@ class Vacancies:
     def __bool__(self) -> bool:
         return bool(self._at)
 
-    def kinds(self) -> set[EngineKind]:
-        """The kinds of which an engine has a free place."""
-        return {kind for kind, filled in self._filled.items() if filled}
+    def kinds(self) -> list[EngineKind]:
+        """The kinds of which an engine has a free place, those that came first before others."""
+        return [kind for kind, filled in self._filled.items() if filled]
 
     def update(self, load: Load) -> None:
         """An engine is there, or holds more or less than before."""
