@@ -19,8 +19,9 @@ Lane = tuple[str | None, bool]  # the model that is asked for, and whether it is
 class Backlog:
     """By lane, then by tenant, then by rank.
 
-    Ranks are taken when something is pushed or looked at; one that has become worse meanwhile sinks when it comes to the top, and one that
-    has become better must be pushed again, as must one that changes its lane. What waits for something of its own can be put aside.
+    Ranks are taken when what was pushed is sorted in, as more may be known of it by then, and when it is looked at. One that has become
+    worse meanwhile sinks when it comes to the top; one that has become better must be pushed again, as must one that changes its lane. What
+    waits for something of its own can be put aside.
 
     Args:
         rank: of a generation that waits.
@@ -33,7 +34,8 @@ class Backlog:
         self._lanes: dict[Lane, Queue] = {}
         self._aside: dict[str, Queue] = {}  # by what is waited for
         self._entries = 0  # in lanes and aside
-        self._waiting: dict[Generation, Entry] = {}  # with the entry that counts
+        self._waiting: dict[Generation, Entry | None] = {}  # with the entry that counts; none as long as it is new
+        self._new: dict[Generation, None] = {}  # what was pushed and not sorted in
         self._tenants: Counter[str] = Counter()  # how many wait
         self._top = Turn([], Queue(None))  # who was found first
         self._passed: list[Generation] = []
@@ -56,23 +58,23 @@ class Backlog:
             self._tenants[tenant] += 1
             if self._shares is not None and self._tenants[tenant] == 1:
                 self._shares.enter(tenant)
-        self._waiting[generation] = self._entry(generation, next(self._numbers))
-        if self._entries > 2 * len(self._waiting) + STALE:
-            self._sweep()
-        self._insert(generation)
+            self._waiting[generation] = None
+        self._new[generation] = None
 
     def drop(self, generation: Generation) -> None:
         """It waits no more."""
-        entry = self._waiting.pop(generation, None)
-        if entry is not None:
-            if self._top.heap and self._top.heap[0] is entry:  # as a rule: it was found first, and is given to an engine
-                self._pop(self._top)
-            tenant = generation.program.whole().tenant
-            self._tenants[tenant] -= 1
-            if not self._tenants[tenant]:
-                del self._tenants[tenant]
-                if self._shares is not None:
-                    self._shares.leave(tenant)
+        if generation not in self._waiting:
+            return
+        entry = self._waiting.pop(generation)
+        self._new.pop(generation, None)
+        if self._top.heap and self._top.heap[0] is entry:  # as a rule: it was found first, and is given to an engine
+            self._pop(self._top)
+        tenant = generation.program.whole().tenant
+        self._tenants[tenant] -= 1
+        if not self._tenants[tenant]:
+            del self._tenants[tenant]
+            if self._shares is not None:
+                self._shares.leave(tenant)
 
     def has_less(self, tenant: str) -> None:
         """A tenant has had less than was thought: its turn may come sooner."""
@@ -86,8 +88,20 @@ class Backlog:
         if entry is not None and self._rank(generation) < entry.rank:
             self.push(generation)
 
+    def sort_in(self) -> None:
+        """What was pushed gets its place; done by `first` too, but for many at once if nobody asks for long."""
+        if not self._new:
+            return
+        for generation in self._new:
+            entry = self._waiting[generation] = self._entry(generation, next(self._numbers))
+            if self._entries > 2 * len(self._waiting) + STALE:
+                self._sweep()
+            self._insert(entry)
+        self._new = {}
+
     def first(self, lanes: Collection[Lane]) -> Generation | None:
         """Who is next of those in some lanes; it goes on waiting until it is dropped."""
+        self.sort_in()
         there = [queue for lane in lanes if (queue := self._lanes.get(lane)) is not None]
         while (turn := next_turn(there)) is not None:
             rank, number, generation = turn.heap[0]
@@ -114,8 +128,8 @@ class Backlog:
         """
         passed, self._passed = self._passed, []
         for generation in passed:
-            if generation in self._waiting:
-                self._insert(generation)
+            if (entry := self._waiting.get(generation)) is not None:
+                self._insert(entry)
         return len(passed)
 
     def put_aside(self, awaited: str) -> None:
@@ -146,7 +160,7 @@ class Backlog:
                 return True
             entry = self._pop(turn)
             if self._waiting.get(entry.generation) is entry:
-                self._insert(entry.generation)
+                self._insert(entry)
                 most -= 1
         del self._aside[awaited]
         return False
@@ -171,12 +185,12 @@ class Backlog:
     def _entry(self, generation: Generation, number: int) -> Entry:
         return Entry(self._rank(generation), number, generation)
 
-    def _insert(self, generation: Generation) -> None:
-        lane = (generation.call.model, generation.objective.sensitive)
+    def _insert(self, entry: Entry) -> None:
+        lane = (entry.generation.call.model, entry.generation.objective.sensitive)
         queue = self._lanes.get(lane)
         if queue is None:
             queue = self._lanes[lane] = Queue(self._shares, self._counts)
-        queue.push(self._waiting[generation])
+        queue.push(entry)
         self._entries += 1
 
     def _pop(self, turn: Turn) -> Entry:

@@ -43,28 +43,13 @@ def retime(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
     Returns:
         Those for which it is another moment now.
     """
-    queue: list[tuple[int, int, Generation]] = []
-    bounds: dict[int, float] = {}  # of those in the queue: they need not begin earlier
-    later: set[int] = set()  # those that may have more time, so that all that come after them must be asked
-
-    def push(generation: Generation, end: float, more: bool) -> None:
-        if generation.ended:
-            return
-        key = id(generation)
-        if key not in bounds:
-            heappush(queue, (-generation.made.depth, len(bounds), generation))
-            bounds[key] = generation.late
-        bounds[key] = min(bounds[key], end - generation.seconds)
-        if more:
-            later.add(key)
-
+    pending, changed = _Pending(), []
     for generation in generations:
-        push(generation, inf, True)
-    changed = []
-    while queue:  # the deepest first: a consumer is deeper than what it waits for, so that each is looked at once
-        _, _, generation = heappop(queue)
-        before, bound = generation.late, bounds[id(generation)]
-        late = latest(generation, bound) if id(generation) in later else bound
+        pending.push(generation, inf, True)
+    while pending.queue:
+        _, _, generation = heappop(pending.queue)
+        before, bound = generation.late, pending.bounds[generation]
+        late = latest(generation, bound) if generation in pending.later else bound
         if late == before:
             continue
         generation.late = late
@@ -72,7 +57,33 @@ def retime(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
         for maker in makers(graph, generation):
             if late < before:
                 if late - maker.seconds < maker.late:
-                    push(maker, late, False)
+                    pending.push(maker, late, False)
             elif before - maker.seconds <= maker.late:
-                push(maker, late, True)  # it was this one that it had to be in time for
+                pending.push(maker, late, True)  # it was this one that it had to be in time for
     return changed
+
+
+class _Pending:
+    """Those whose moment is to be found.
+
+    Attributes:
+        queue: the deepest first: a consumer is deeper than what it waits for, so that each is looked at once.
+        bounds: they need not begin earlier.
+        later: those that may have more time, so that all that come after them must be asked.
+    """
+
+    def __init__(self) -> None:
+        self.queue: list[tuple[int, int, Generation]] = []
+        self.bounds: dict[Generation, float] = {}
+        self.later: set[Generation] = set()
+
+    def push(self, generation: Generation, end: float, more: bool) -> None:
+        """It must have ended at some moment; or may have more time, perhaps."""
+        if generation.ended:
+            return
+        if generation not in self.bounds:
+            heappush(self.queue, (-generation.made.depth, len(self.bounds), generation))
+            self.bounds[generation] = generation.late
+        self.bounds[generation] = min(self.bounds[generation], end - generation.seconds)
+        if more:
+            self.later.add(generation)

@@ -149,39 +149,50 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
     Returns:
         Those whose objective has become another one.
     """
-    queue: list[tuple[int, int, Generation]] = []
-    bounds: dict[int, Objective] = {}  # of those in the queue: stricter they cannot become
-    weaker: set[int] = set()  # those of whom somebody asks less, so that all who ask must be heard
-
-    def push(generation: Generation, ask: Objective, less: bool) -> None:
-        if generation.ended:
-            return
-        key = id(generation)
-        if key not in bounds:
-            heappush(queue, (-generation.made.depth, len(bounds), generation))
-            bounds[key] = generation.objective
-        bounds[key] = strictest(bounds[key], ask)
-        if less:
-            weaker.add(key)
-
+    pending, changed = _Pending(), []
     for generation in generations:
-        push(generation, IDLE, True)
-    changed = []
-    while queue:  # the deepest first: a consumer is deeper than what it waits for, so that each is derived once
-        _, _, generation = heappop(queue)
-        before, bound = generation.objective, bounds[id(generation)]
-        objective = derive(graph, generation, bound) if id(generation) in weaker else bound
+        pending.push(generation, IDLE, True)
+    while pending.queue:
+        _, _, generation = heappop(pending.queue)
+        before, bound = generation.objective, pending.bounds[generation]
+        objective = derive(graph, generation, bound) if generation in pending.weaker else bound
         if objective == before:
             continue
         generation.objective = objective
         changed.append(generation)
         ask, asked = handed_up(generation, objective), handed_up(generation, before)
         for producer in makers(graph, generation):
-            push(producer, ask, strictest(ask, asked) != ask)
+            pending.push(producer, ask, strictest(ask, asked) != ask)
         if (head := _head(graph, generation)) is not None:
             ask, asked = handed_up_alone(objective), handed_up_alone(before)
-            push(head, ask, strictest(ask, asked) != ask)
+            pending.push(head, ask, strictest(ask, asked) != ask)
     return changed
+
+
+class _Pending:
+    """Those that are to be derived.
+
+    Attributes:
+        queue: the deepest first: a consumer is deeper than what it waits for, so that each is derived once.
+        bounds: stricter they cannot become.
+        weaker: those of whom somebody asks less, so that all who ask must be heard.
+    """
+
+    def __init__(self) -> None:
+        self.queue: list[tuple[int, int, Generation]] = []
+        self.bounds: dict[Generation, Objective] = {}
+        self.weaker: set[Generation] = set()
+
+    def push(self, generation: Generation, ask: Objective, less: bool) -> None:
+        """Something is asked of one that was not asked before; or less, perhaps."""
+        if generation.ended:
+            return
+        if generation not in self.bounds:
+            heappush(self.queue, (-generation.made.depth, len(self.bounds), generation))
+            self.bounds[generation] = generation.objective
+        self.bounds[generation] = strictest(self.bounds[generation], ask)
+        if less:
+            self.weaker.add(generation)
 
 
 def producers(graph: Graph, generation: Generation) -> Iterable[Generation]:

@@ -209,6 +209,7 @@ class Scheduler:
                 if begun:
                     self._backlog.improve(generation)
         self._stirred, self._reckoned = {}, {}
+        self._backlog.sort_in()
 
     def _call_due(self, now: float) -> None:
         """Who waits for what should be there by now is looked at again: another engine may be worth more, if it is not."""

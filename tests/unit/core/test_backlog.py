@@ -152,6 +152,7 @@ def test_whatever_happens_the_best_that_waits_is_taken(steps: list[tuple[str, in
 def test_ranks_are_asked_for_when_they_are_needed_and_not_for_all(backlog: Backlog, ranks: Ranks) -> None:
     for rank in range(1_000):
         wait(backlog, ranks, rank)
+    backlog.first(LANES)
     ranks.asked = 0
     for _ in range(10):
         backlog.first(LANES)
