@@ -12,7 +12,7 @@ from bench.simulator.clock import Clock
 from bench.simulator.contents import Contents
 from parrot.broker.texts import LONG
 from parrot.core.objectives import Kind, Objective
-from parrot.criteria import Criterion
+from parrot.criteria import Criterion, Deadline
 from parrot.sampling import SamplingConfig
 from parrot.template import Segment
 from parrot.wire.digests import block_digests
@@ -87,6 +87,7 @@ class Story:
         calls: that it submitted.
         tokens_in, tokens_cached, tokens_out: of all its generations.
         streams: what was read as it came.
+        due: until when it is of use, in seconds since the epoch; None where nobody said.
         bound: seconds that it would have waited at the very least, whatever the policy; known once it has ended.
     """
 
@@ -101,6 +102,7 @@ class Story:
     tokens_cached: int = 0
     tokens_out: int = 0
     streams: list[Stream] = field(default_factory=list)
+    due: float | None = None
     bound: float = 0.0
 
 
@@ -207,9 +209,17 @@ class App:
         self._tell(request)
         return Var(output)
 
-    def read(self, variable: Var, criterion: Criterion) -> Read:
+    def within(self, seconds: float) -> Objective:
+        """What its author would say of a call that has to end within so many seconds from now."""
+        return Objective(Kind.DEADLINE, "", self._clock.now + seconds)
+
+    def read(self, variable: Var, criterion: Criterion | Deadline) -> Read:
         """Ask for one variable; what is wanted for its TTFT or TPOT is read as it comes."""
-        return self.read_all((variable,), criterion)
+        if not isinstance(criterion, Deadline):
+            return self.read_all((variable,), criterion)
+        self.story.due = self._clock.now + criterion.seconds
+        self._tell(WantVariable(session=self.session, variable=variable.id, criterion=Criterion.DEADLINE, deadline=self.story.due))
+        return Read((variable,))
 
     def read_all(self, variables: Iterable[Var], criterion: Criterion | None) -> Read:
         """Ask for some variables at once; without a criterion they are only waited for."""

@@ -15,7 +15,7 @@ def figures(outcome: Outcome) -> Figures:
     """Everything that is reported of a run, in seconds, tokens, and ratios.
 
     Programs of several kinds are also told apart: `completion_mean[chat]`. `waited` is completion without the pauses in which a program did
-    something else, `bound` what that would be at the very least.
+    something else, `bound` what that would be at the very least, `in_time` the part of those with deadlines that kept theirs.
     """
     found = _throughput(outcome)
     stories = outcome.stories
@@ -51,6 +51,9 @@ def _programs(stories: Sequence[Story], of: str) -> Figures:
     tokens_in = sum(story.tokens_in for story in stories)
     found = _spread("completion", took, of) | _spread("waited", waited, of) | _spread("bound", [story.bound for story in stories], of)
     found[f"hit_rate{of}"] = sum(story.tokens_cached for story in stories) / max(1, tokens_in)
+    kept = [story.ended is not None and story.ended <= story.due for story in stories if story.due is not None]
+    if kept:
+        found[f"in_time{of}"] = fmean(kept)
     streams = [stream for story in stories for stream in story.streams]
     if streams:
         found |= _spread("ttft", [stream.first - stream.asked for stream in streams], of)

@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.simulator.policies.contestants import CONTESTANTS, ORACLE, STRONG
 
 SMALLER_IS_BETTER = ("completion", "waited", "ttft", "tpot")
-LARGER_IS_BETTER = ("programs_per_second", "tokens_per_second", "hit_rate", "jain")
+LARGER_IS_BETTER = ("programs_per_second", "tokens_per_second", "hit_rate", "jain", "in_time")
 SHOWN = {  # column: figure and how it is written; times in seconds
     "mean": ("completion_mean", "{:.1f}"),
     "p50": ("completion_p50", "{:.1f}"),
@@ -24,6 +24,7 @@ SHOWN = {  # column: figure and how it is written; times in seconds
     "tokens/s": ("tokens_per_second", "{:,.0f}"),
     "hits": ("hit_rate", "{:.1%}"),
     "Jain": ("jain", "{:.3f}"),
+    "in time": ("in_time", "{:.1%}"),
     "us each": ("decision_us", "{:.0f}"),
 }
 GAINS = {"x mean": "waited_mean", "x p99": "waited_p99"}  # the pauses of a program are nobody's merit

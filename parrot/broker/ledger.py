@@ -34,7 +34,7 @@ Record = dict[str, str]
 SESSION = ("name", "tenant", "state", "deadline", "expires")
 CALL = ("request", "submitted")
 VARIABLE = (
-    *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error", "depth"),
+    *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error", "depth", "gathers"),
     *("tokens_out", "content", "length", "ready"),
 )
 ENGINE = ("about",)

@@ -76,12 +76,6 @@ class Backlog:
             if self._shares is not None:
                 self._shares.leave(tenant)
 
-    def has_less(self, tenant: str) -> None:
-        """A tenant has had less than was thought: its turn may come sooner."""
-        for queues in (self._lanes, self._aside):
-            for queue in queues.values():
-                queue.has_less(tenant)
-
     def improve(self, generation: Generation) -> None:
         """One that waits is given its place anew if its rank has become better."""
         entry = self._waiting.get(generation)

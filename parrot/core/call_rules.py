@@ -92,7 +92,7 @@ def _record(cell: Cell, session: Session, request: SubmitCall, generations: Iter
         ("SADD", keys.active, request.call),
     )
     for generation in generations:
-        fields = records.output(request, generation.lowered.output, generation.made.depth, programs)
+        fields = records.generation(request, generation, programs)
         cell.batch.write(put(keys.variable(generation.variable), fields), ("RPUSH", keys.variables(session.id), generation.variable))
         programs = ()  # the first one says for all of the call
 

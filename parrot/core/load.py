@@ -18,6 +18,7 @@ SEQUENCE = 32.0  # tokens of context that a sequence costs as much as, beside it
 LATELY = 10.0  # seconds for which it counts what prompts were given
 MOST_PROMPTS = 0.8  # of the time that prompts are believed to take
 READ = 0.5  # what a second of delay counts to who reads as it comes, if it counts 1 to who waits for the end
+UNAWAITED = 0.5  # what it counts to a program for which nobody waits
 REMEMBERED = 256  # prompts, to see which came between the tokens of others
 
 
@@ -220,11 +221,12 @@ def weight_of(generation: Generation) -> float:
     """What a second of delay to a generation counts.
 
     Half for one that is read as it comes: it may still be faster than its reader. Of a program's others all that can run at once count
-    as one, since only the last of them matters, also where each was asked for by itself.
+    as one, since only the last of them matters, also where each was asked for by itself; half of that if nobody waits for them.
     """
     if generation.objective.kind in (Kind.TTFT, Kind.TPOT):
         return READ
-    return 1.0 / max(1, generation.program.whole().active)
+    whole = 1.0 if generation.objective.urgent else UNAWAITED
+    return whole / max(1, generation.program.whole().active)
 
 
 def context_of(generation: Generation) -> float:

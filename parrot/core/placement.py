@@ -5,7 +5,8 @@ The cost of an engine, in seconds, is what the generation itself would take ther
     prompts that are being computed there + its own prompt, as far as it is not held there + its output, at the pace of that batch
 
 and the harm that it does: while its prompt is computed the others halt, and as long as it runs they are slower. On both sides what is
-read as it comes counts half; of other calls of one program that run at once only the last one counts, so that they are together as one.
+read as it comes, or nobody waits for, counts half; of other calls of one program that run at once only the last one counts, so that they
+are together as one.
 So the parts of a large program rather wait than halt many chats, and since a pace counts the prompts that came lately, chats keep away
 from where such work is: engines come to differ without anybody saying which one is for what.
 

@@ -59,9 +59,9 @@ def submitted(request: SubmitCall, at: str) -> Fields:
     }
 
 
-def output(request: SubmitCall, name: str, depth: int = 0, programs: Sequence[str] = ()) -> Fields:
-    """A variable that a call will make, after so many generations one after the other; it connects these programs with its own."""
-    fields = {
+def output(request: SubmitCall, name: str) -> Fields:
+    """A variable that a call will make."""
+    return {
         "session": request.session,
         "name": name,
         "state": VariableState.PENDING,
@@ -69,9 +69,23 @@ def output(request: SubmitCall, name: str, depth: int = 0, programs: Sequence[st
         "output": name,
         "function": request.function,
         "attempt": "0",
-        "depth": str(depth),
     }
-    return fields | {"programs": " ".join(programs)} if programs else fields
+
+
+def generation(request: SubmitCall, made: Generation, programs: Sequence[str]) -> Fields:
+    """A variable that a call will make, and what only those know who knew what it waits for.
+
+    Args:
+        request: the call.
+        made: its maker: after how many others it comes, one after the other, and whether it waits for several calls at once.
+        programs: that it connects with its own.
+    """
+    fields = output(request, made.lowered.output) | {"depth": str(made.made.depth)}
+    if programs:
+        fields["programs"] = " ".join(programs)
+    if made.gathers:
+        fields["gathers"] = "1"
+    return fields
 
 
 def declared(request: DeclareVariable, at: str) -> Fields:

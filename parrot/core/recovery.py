@@ -87,6 +87,9 @@ def rebuild(
     for name in found.calls.keys() - machine.graph.sessions.keys():
         forget_session(machine.cell, name, found.calls[name], found.variables[name])
     calls = [resume_call(machine.cell, *one) for one in _requests(machine, found, prepared)]
+    for generations in calls:
+        for generation in generations:  # also if hardly any of those that it waited for are left
+            generation.gathers |= "gathers" in found.variable.get(generation.variable, {})
     settle_objectives(machine.cell)
     for generations in calls:
         call = generations[0].call

@@ -10,7 +10,7 @@ class Rules:
     """Which rules hold; all by default.
 
     Attributes:
-        objectives: what somebody waits for goes first.
+        objectives: what is asked for counts; without it every call is one that somebody waits for by itself.
         ways: programs with the shorter way to go first.
         fairness: tenants take turns by what they have had.
         prefixes: what engines hold of a prompt counts.

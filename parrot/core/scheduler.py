@@ -16,7 +16,7 @@ from parrot.core.expectations import Expectations
 from parrot.core.graph import Generation
 from parrot.core.learning import LearnedLengths, Lengths
 from parrot.core.load import EngineKind, Load
-from parrot.core.objectives import STRICTNESS, Objective
+from parrot.core.objectives import STRICTNESS, Kind, Objective
 from parrot.core.placement import AHEAD, SOON, case_of, explain, has_room, is_entitled, ranked, waits_for
 from parrot.core.policy import Decision, Engine
 from parrot.core.prefixes import PrefixIndex
@@ -59,7 +59,7 @@ class Scheduler:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._rules = rules or Rules()
-        self._objective = objective
+        self._objective = objective if self._rules.objectives else _alike
         self._prefixes = PrefixIndex() if prefixes is None else prefixes  # an empty one is false
         self._candidates = Candidates(self._prefixes, self._rules.prefixes)
         self._expectations = Expectations(lengths or LearnedLengths(), self._prefixes, self._candidates.loads)
@@ -300,9 +300,7 @@ class Scheduler:
             self._backlog.call_next()
 
     def _charge(self, generation: Generation, tokens_in: float, tokens_out: float) -> None:
-        tenant = generation.program.whole().tenant
-        if self._shares.charge(tenant, tokens_in, tokens_out):
-            self._backlog.has_less(tenant)
+        self._shares.charge(generation.program.whole().tenant, tokens_in, tokens_out)
 
     def _can_run(self, generation: Generation) -> None:
         """Its prompt is known."""
@@ -324,6 +322,11 @@ class Scheduler:
     def _rank(self, generation: Generation) -> Rank:
         self._reckon(generation.program.whole())  # more may have come below it since it became ready
         return rank(generation, len(self._candidates.loads), self._rules)
+
+
+def _alike(generation: Generation) -> Objective:
+    """What a server takes for granted that knows nothing of its users."""
+    return Objective(Kind.LATENCY)
 
 
 def _later(now: float, seconds: float = 0.0) -> float:

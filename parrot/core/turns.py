@@ -78,11 +78,6 @@ class Queue:
         self.lines[0 if entry.generation.objective.urgent else 1].push(entry)
         self.entries += 1
 
-    def has_less(self, tenant: str) -> None:
-        """A tenant has had less than was thought."""
-        for line in self.lines:
-            line.order.push(tenant)
-
     def keep(self, counts: Callable[[Entry], bool]) -> None:
         """Nothing but those entries."""
         self.entries = 0

@@ -26,21 +26,18 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         rules: which hold.
     """
     objective, program = generation.objective, generation.program.whole()
-    if not rules.ways and not rules.objectives:
-        return (generation.order,)
     moment = program.arrived
     if rules.ways:
         way = program.way_of(generation)
         longer = WAY * (way + program.rest_of(generation) / max(1, engines)) + way - generation.tail
         moment += LATER * longer / (LATER + longer)  # however long it is: before what comes at the same time and nobody waits for
-    if rules.objectives:
-        if not objective.urgent:
-            moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
-        elif objective.kind is Kind.DEADLINE and objective.due is not None:
-            spare = max(0.0, generation.late - program.arrived)
-            moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
-        if objective.due is not None:
-            moment = min(moment, generation.late)
+    if not objective.urgent:
+        moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
+    elif objective.kind is Kind.DEADLINE and objective.due is not None:
+        spare = max(0.0, generation.late - program.arrived)
+        moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
+    if objective.due is not None:
+        moment = min(moment, generation.late)
     return (moment, -generation.tail, generation.order)
 
 

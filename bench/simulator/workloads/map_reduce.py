@@ -7,22 +7,25 @@ from collections.abc import Generator
 from bench.simulator.app import NOBODY_WAITS, WAITED_FOR, App, Pause, Read
 from bench.simulator.workload import Kind, Workload, lognormal
 from bench.simulator.workloads.chain import CHUNK, DOCUMENT, SUMMARY
-from parrot.criteria import LATENCY, Criterion
+from parrot.criteria import LATENCY, Criterion, Deadline
 
 REDUCED = lognormal(200, 0.4, 50, 500)  # tokens
 
 
-def summarize(app: App, criterion: Criterion) -> Generator[Read | Pause, None, None]:
+def summarize(app: App, criterion: Criterion | Deadline) -> Generator[Read | Pause, None, None]:
     """One document."""
-    waited_for = criterion is LATENCY
-    of_parts = app.together if waited_for else NOBODY_WAITS
+    of_parts, of_whole = NOBODY_WAITS, NOBODY_WAITS
+    if isinstance(criterion, Deadline):
+        of_whole = app.within(criterion.seconds)
+        of_parts = app.together._replace(due=of_whole.due)
+    elif criterion is LATENCY:
+        of_parts, of_whole = app.together, WAITED_FOR
     instructions = app.contents.write("You summarize a part of a long document.", 60)
     parts = []
     for number in range(max(2, DOCUMENT(app.chance) // CHUNK)):
         chunk = app.text(app.write(f"chunk {number}", CHUNK))
         parts.append(app.call("map_summary", [instructions, chunk], tokens=SUMMARY(app.chance), true=of_parts, most=200))
     together = app.contents.write("You make one summary of these.", 40)
-    of_whole = WAITED_FOR if waited_for else NOBODY_WAITS
     yield app.read(app.call("reduce_summary", [together, *parts], tokens=REDUCED(app.chance), true=of_whole), criterion)
 
 

@@ -314,16 +314,6 @@ def test_who_is_next_is_found_without_looking_at_all_tenants(fair: bool, ranks: 
     assert Counting.compared < 100 * 40  # a few times the logarithm
 
 
-def test_a_tenant_that_got_something_back_is_next_at_once(backlog: Backlog, shares: Shares, ranks: Ranks) -> None:
-    first, second = wait(backlog, ranks, 1, "a"), wait(backlog, ranks, 2, "b")
-    shares.charge("a", 10, 0)
-    shares.charge("b", 100, 0)
-    assert backlog.first(LANES) is first
-    shares.charge("b", -95, 0)
-    backlog.has_less("b")
-    assert backlog.first(LANES) is second
-
-
 def test_without_shares_ranks_alone_count(ranks: Ranks) -> None:
     backlog = Backlog(ranks, None)
     loud = [wait(backlog, ranks, rank, "loud") for rank in range(3)]

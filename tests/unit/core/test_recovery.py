@@ -272,6 +272,19 @@ def test_an_engine_is_told_a_priority_that_the_leader_died_before_it_could_send(
     assert [type(order) for _, _, order in stage.restart()] == [Job]  # it is told with the job there
 
 
+def test_the_last_of_a_group_is_one_after_a_takeover_too() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("m0"), ask("m1"), ask("reduce", "{{i0}} {{i1}} ", i0="m0.x", i1="m1.x"), want("reduce"))
+    stage.finish("m0")
+    before = {name: stage.call(name) for name in ("m1", "reduce")}
+    assert before["m1"]["group"] == "reduce"
+    unsent = stage.restart()
+    stage.tell(want("reduce"))
+    assert {name: stage.call(name) for name in before} == before
+    assert not [order for _, _, order in [*unsent, *stage.batch.orders] if isinstance(order, Reorder)]
+    assert producer(stage, "m1.x").objective.kind is Kind.GROUP
+
+
 def producer(stage: Stage, variable: str) -> Generation:
     made = stage.machine.graph.variables[variable].producer
     assert made is not None

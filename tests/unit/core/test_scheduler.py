@@ -221,5 +221,6 @@ def test_what_is_handed_back_or_lost_is_not_paid_for_twice() -> None:
         engine, job = stage.job("a")
         stage.tell(GenerationReturned(engine=engine, variable=job.variable, attempt=job.attempt))
     assert 0 < had("default") <= paid
-    stage.tell(EngineDown(engine="e1", reason="it was shot"))
-    assert had("default") == 0
+    stage.tell(EngineDown(engine="e1", reason="it was shot"), up("e2", running=1))
+    assert stage.where["a"] == "e2"
+    assert had("default") == paid

@@ -26,11 +26,15 @@ def test_a_tenant_of_double_weight_has_had_half_of_what_was_worked_for_it() -> N
     assert shares.had("a") == shares.had("b") / 2
 
 
-def test_what_was_charged_too_early_is_taken_back() -> None:
+def test_what_was_charged_too_much_is_set_off_against_what_comes_next() -> None:
     shares = Shares()
     shares.charge("a", 100, 50)
     shares.charge("a", -40, -50)
-    assert shares.had("a") == 60
+    assert shares.had("a") == 200  # it never gets smaller, so that nobody's turn has to be found again
+    shares.charge("a", 100, 0)
+    assert shares.had("a") == 200
+    shares.charge("a", 100, 0)
+    assert shares.had("a") == 260
 
 
 def present(shares: Shares, **had: float) -> None:
@@ -89,12 +93,20 @@ def test_who_comes_back_when_nothing_waits_begins_with_who_was_worked_for_last()
     assert shares.had("new") == 500
 
 
-def test_who_got_something_back_may_be_the_one_who_has_had_least() -> None:
+def test_nobody_saves_up_what_was_charged_too_much() -> None:
     shares = Shares()
     present(shares, a=500, b=700)
     shares.charge("b", -400, 0)
-    shares.enter("c")
-    assert shares.had("c") == 300
+    shares.leave("b")
+    shares.enter("b")  # 200 of it take b to where a is
+    shares.charge("b", 300, 0)
+    assert shares.had("b") == 800
+    shares.charge("b", -1_000, 0)
+    shares.leave("b")
+    shares.charge("a", 300, 0)
+    shares.enter("b")
+    shares.charge("b", 10, 0)
+    assert shares.had("b") == 810  # a has had as much
 
 
 def test_the_first_of_all_begins_with_nothing() -> None:
@@ -113,10 +125,12 @@ def test_who_is_always_served_by_the_smallest_counter_gets_its_weight(weights: d
     worked = dict.fromkeys(weights, 0.0)
     for _ in range(300):
         tenant, tokens_in, tokens_out = min(weights, key=shares.had), chance.randint(1, 500), chance.randint(1, 500)
-        shares.charge(tenant, tokens_in, tokens_out)
+        expected = tokens_out + chance.randint(-tokens_out, 500)
+        shares.charge(tenant, tokens_in, expected)
+        shares.charge(tenant, 0, tokens_out - expected)
         worked[tenant] += INPUT * tokens_in + OUTPUT * tokens_out
     fair = [worked[tenant] / weights[tenant] for tenant in weights]
-    assert max(fair) - min(fair) <= 500 * (INPUT + OUTPUT) / min(weights.values()) + 1e-6
+    assert max(fair) - min(fair) <= 500 * (INPUT + 2 * OUTPUT) / min(weights.values()) + 1e-6
 
 
 def test_the_order_of_the_others_does_not_matter() -> None:

@@ -123,12 +123,6 @@ def test_within_a_program_the_longer_way_goes_first() -> None:
     assert first_of(short, long) == 1
 
 
-def test_without_objectives_it_does_not_count_whether_somebody_waits_or_when_it_is_due() -> None:
-    rules = Rules(objectives=False)
-    assert first_of(waiting(Kind.THROUGHPUT), waiting(Kind.LATENCY, 1.0), waiting(Kind.DEADLINE, 2.0, due=2.0), rules=rules) == 0
-    assert first_of(waiting(Kind.LATENCY, way=10.0), waiting(Kind.THROUGHPUT, 1.0), rules=rules) == 1
-
-
 def test_without_ways_it_does_not_count_how_long_they_are_or_what_was_had() -> None:
     rules = Rules(ways=False)
     assert first_of(waiting(Kind.LATENCY, way=10.0, rest=10.0), waiting(Kind.LATENCY, 1.0), rules=rules) == 0
@@ -136,13 +130,21 @@ def test_without_ways_it_does_not_count_how_long_they_are_or_what_was_had() -> N
     assert first_of(waiting(Kind.THROUGHPUT), waiting(Kind.LATENCY, 1.0), rules=rules) == 1
 
 
-def test_without_both_it_is_first_come_first_served() -> None:
-    chat = waiting(Kind.LATENCY, 9.0, due=10.0)
-    chat.order = 7
-    assert rank(chat, 1, Rules(objectives=False, ways=False)) == (7,)
-
-
 # In the machine ---------------------------------------------------------------------------------
+
+
+def test_without_objectives_all_are_as_if_somebody_waited_for_them() -> None:
+    for known, order in ((True, ["due", "chat", "nightly"]), (False, ["nightly", "due", "chat"])):
+        stage = Stage(up("e1", running=1), rules=Rules(objectives=known))
+        stage.tell(ask("first"))
+        stage.tell(ask("nightly", words(500, "n")))
+        stage.now += 1.0
+        stage.tell(
+            ask("due", words(500, "d")), ask("chat", words(500, "c")), want("chat"), want("due", Criterion.DEADLINE, stage.now + 1.0)
+        )
+        stage.run()
+        assert stage.order == ["first", *order]
+        assert stage.call("nightly")["objective"] == ("throughput" if known else "latency")
 
 
 @pytest.fixture
