@@ -10,7 +10,8 @@ from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
-from parrot.core.objectives import makers
+from parrot.core.asks import MANY
+from parrot.core.objectives import makers, order_asks
 
 if TYPE_CHECKING:
     from parrot.core.graph import Generation, Graph
@@ -22,12 +23,20 @@ def own_due(generation: Generation) -> float:
     return min(inf if asked is None else asked, inf if deadline is None else deadline)
 
 
-def latest(generation: Generation, bound: float = -inf) -> float:
-    """When it has to begin, as its consumers are known now; not before `bound`, so that nobody has to be asked once that is reached."""
+def latest(generation: Generation, bound: float = -inf, graph: Graph | None = None) -> float:
+    """When it has to begin, as its consumers are known now.
+
+    Args:
+        generation: whichever.
+        bound: not before this, so that nobody has to be asked once that is reached.
+        graph: theirs, if it is worthwhile to put in order what many of them ask for.
+    """
     late = own_due(generation) - generation.seconds
-    for consumer in generation.made.consumers:
+    for place, consumer in enumerate(generation.made.consumers):
         if late <= bound:
             break
+        if place == MANY and graph is not None:
+            return min(late, order_asks(graph, generation).late() - generation.seconds)
         if not consumer.ended:
             late = min(late, consumer.late - generation.seconds)
     return late
@@ -49,13 +58,15 @@ def retime(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
     while pending.queue:
         _, _, generation = heappop(pending.queue)
         before, bound = generation.late, pending.bounds[generation]
-        late = latest(generation, bound) if generation in pending.later else bound
+        late = latest(generation, bound, graph) if generation in pending.later else bound
         if late == before:
             continue
         generation.late = late
         changed.append(generation)
         for maker in makers(graph, generation):
             if late < before:
+                if maker.asks is not None:
+                    maker.asks.told(generation)
                 if late - maker.seconds < maker.late:
                     pending.push(maker, late, False)
             elif before - maker.seconds <= maker.late:

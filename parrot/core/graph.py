@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from math import inf
 
+from parrot.core.asks import Asks
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
 from parrot.core.lowering import Lowered
 from parrot.core.objectives import IDLE, Objective, head_of, members
@@ -93,6 +94,7 @@ class Generation:
         program: the calls that are connected with it.
         gathers: it waits for several calls at once.
         head: the variable of which all of those wait, and gatherers: those of which it is the head.
+        asks: what its consumers ask of it, where that was worth to be put in order.
         objective: what it is optimised for.
         beginnings: of its prompt, as other prompts may have them too; once it can run.
         foreseen: those of the part before the first input that is missing, until it can run.
@@ -117,6 +119,7 @@ class Generation:
     gathers: bool = False
     head: str = ""
     gatherers: list[Generation] | None = None
+    asks: Asks | None = None
     objective: Objective = IDLE
     beginnings: Beginnings = UNREAD
     foreseen: Beginnings = UNREAD
@@ -384,7 +387,7 @@ class Graph:
         producer, variable.producer = variable.producer, None
         if producer is not None:
             producer.ended = True
-            producer.gatherers = None
+            producer.gatherers = producer.asks = None
         return producer
 
     def _need_no_more(self, ended: Generation) -> None:

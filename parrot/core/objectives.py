@@ -25,6 +25,7 @@ from enum import StrEnum
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
+from parrot.core.asks import MANY, Asks
 from parrot.criteria import Criterion
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Kind(StrEnum):
     THROUGHPUT = "throughput"
 
 
+KINDS = tuple(Kind)
 STRICTNESS = {kind: rank for rank, kind in enumerate(Kind)}  # lower is stricter
 _SENSITIVE = (Kind.LATENCY, Kind.TTFT, Kind.TPOT)
 _OWN = {criterion: Kind(criterion.value) for criterion in Criterion}
@@ -131,12 +133,38 @@ def derive(graph: Graph, generation: Generation, bound: Objective | None = None)
             return objective
         if not gatherer.ended:
             objective = strictest(objective, handed_up_alone(gatherer.objective))
-    for consumer in generation.made.consumers:
+    for place, consumer in enumerate(generation.made.consumers):
         if objective == bound:
             return objective
+        if place == MANY:
+            return strictest(objective, _most(order_asks(graph, generation)))
         if not consumer.ended:
             objective = strictest(objective, handed_up(consumer, consumer.objective))
     return objective
+
+
+def order_asks(graph: Graph, generation: Generation) -> Asks:
+    """What many consumers ask of a generation, in order."""
+    if generation.asks is None:
+        generation.asks = Asks(graph.variables, generation.made.consumers, _strictness, _due)
+    return generation.asks
+
+
+def _most(asks: Asks) -> Objective:
+    strictness = asks.strictest()
+    if strictness is None:
+        return IDLE
+    rank, group = strictness
+    return Objective(KINDS[rank], group, asks.due())
+
+
+def _strictness(consumer: Generation) -> tuple[int, str]:
+    asked = handed_up(consumer, consumer.objective)
+    return STRICTNESS[asked.kind], asked.group
+
+
+def _due(consumer: Generation) -> float | None:
+    return consumer.objective.due
 
 
 def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
@@ -163,6 +191,8 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
         ask, asked = handed_up(generation, objective), handed_up(generation, before)
         for producer in makers(graph, generation):
             pending.push(producer, ask, strictest(ask, asked) != ask)
+            if producer.asks is not None:
+                producer.asks.told(generation)
         if (head := _head(graph, generation)) is not None:
             ask, asked = handed_up_alone(objective), handed_up_alone(before)
             pending.push(head, ask, strictest(ask, asked) != ask)

@@ -155,6 +155,7 @@ class Program:
         for generation in sorted(self.members, key=_depth, reverse=True):
             generation.seconds = seconds(generation)
             generation.tail = _tail(generation)
+            generation.asks = None  # who come after it may have to begin earlier than they said
             generation.late = latest(generation)
             if self.members[generation]:
                 self._lengthen(generation)

@@ -6,7 +6,7 @@ import random
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parrot.core.graph import Generation
@@ -72,7 +72,8 @@ def test_a_deadline_of_a_session_is_one_of_its_calls(stage: Stage) -> None:
     assert generation(stage, "a").late == pytest.approx(stage.now + 50 - generation(stage, "a").seconds)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.usefixtures("many")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_asked_in_whatever_order_it_is_as_if_found_from_scratch(seed: int) -> None:
     chance, stage = random.Random(seed), Stage()

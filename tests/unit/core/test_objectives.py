@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parrot.core.asks import MANY
 from parrot.core.graph import Generation, Graph, Session, Variable
 from parrot.core.lowering import lower
 from parrot.core.objectives import IDLE, STRICTNESS, Kind, Objective, derive, producers, refresh, strictest
@@ -321,6 +322,23 @@ def test_the_end_of_a_sibling_costs_no_more_beside_many_that_ask_for_the_same(st
     assert story.kinds("plan") == [Kind.LATENCY if criterion else Kind.THROUGHPUT]
 
 
+def test_the_end_of_a_sibling_costs_no_more_beside_many_that_have_deadlines_of_their_own(story: Story) -> None:
+    story.add("plan")
+    siblings = [story.add(f"m{number}", "plan") for number in range(400)]
+    for number in range(400):
+        story.want(f"m{number}", Criterion.DEADLINE, float(number))
+    plan = story.graph.variables["plan.x"]
+    plan.consumers = listened = Listened(plan.consumers)
+    for number in range(199):  # whoever had to end first
+        story.cancel(siblings[number].made)
+        assert story.objective("plan").due == number + 1
+    for number in range(399, 299, -1):  # who is asked for less, one by one
+        story.want(f"m{number}", THROUGHPUT)
+    story.want("m199", Criterion.DEADLINE, 7_000.0)
+    assert story.objective("plan") == Objective(Kind.DEADLINE, "", 200.0)
+    assert listened.heard < 400 + 300 * (MANY + 2)
+
+
 def test_a_reader_who_asks_less_of_one_of_many_groups_costs_no_more_for_their_head(story: Story) -> None:
     story.add("plan")
     for number in range(200):
@@ -360,7 +378,8 @@ def test_what_has_to_end_in_time_does_not_become_laxer_when_somebody_reads_what_
 WISHES = st.sampled_from([None, LATENCY, TTFT, TPOT, THROUGHPUT, Criterion.DEADLINE])
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.usefixtures("many")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_from_scratch(data: st.DataObject) -> None:
     story = Story()
@@ -372,7 +391,8 @@ def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_f
         event = data.draw(st.integers(0, 3), "event")
         if event <= 1:
             wish = data.draw(WISHES)
-            story.want(data.draw(st.sampled_from(names)), wish, 100.0 if wish == Criterion.DEADLINE else None)
+            due = data.draw(st.sampled_from([100.0, 200.0, 300.0])) if wish == Criterion.DEADLINE else None
+            story.want(data.draw(st.sampled_from(names)), wish, due)
         elif event == 2:
             runnable = [v for v in story.graph.variables.values() if v.producer is not None and not v.producer.missing]
             if runnable:
@@ -385,10 +405,11 @@ def test_any_graph_in_any_order_of_arrival_has_the_objectives_that_are_derived_f
     kept = {variable.id: _objective(variable) for variable in living}
     for variable in living:
         assert variable.producer is not None
-        variable.producer.objective = IDLE
+        variable.producer.objective, variable.producer.asks = IDLE, None
     for variable in sorted(living, key=lambda variable: -variable.depth):
         assert variable.producer is not None
         variable.producer.objective = derive(story.graph, variable.producer)
+        variable.producer.asks = None
     assert kept == {variable.id: _objective(variable) for variable in living}
 
 
