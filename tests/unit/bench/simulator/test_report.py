@@ -29,6 +29,15 @@ def test_kinds_are_told_apart() -> None:
     assert (found["completion_mean[a]"], found["completion_mean[b]"]) == (10.0, 20.0)
 
 
+def test_of_programs_with_deadlines_it_is_told_how_many_kept_theirs() -> None:
+    stories = [story(took) for took in (5.0, 15.0, 25.0, 1.0)]
+    for one, due in zip(stories, (110.0, 110.0, 130.0, None), strict=True):
+        one.due = due
+    found = figures(Outcome(stories, began=0.0, ended=1.0))
+    assert found["in_time"] == pytest.approx(2 / 3)
+    assert "in_time" not in figures(Outcome([story(1.0)], began=0.0, ended=1.0))
+
+
 def test_streams_have_a_first_token_and_a_pace() -> None:
     streams = (Stream(100.0, 101.0, 103.0, 5), Stream(100.0, 103.0, 103.0, 1))
     found = figures(Outcome([story(3.0, streams=streams)], began=0.0, ended=1.0))
