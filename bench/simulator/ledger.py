@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from parrot.broker.ledger import Record, Snapshot
+from parrot.broker.ledger import CALL, ENGINE, SESSION, VARIABLE, Record, Snapshot, as_read
 from parrot.wire.keys import Keys
 from parrot.wire.to_ledger import Op
 
@@ -59,12 +59,12 @@ class MemoryLedger:
         sessions = list(self._sets.get(keys.sessions, ()))
         variables = {name: list(self._lists.get(keys.variables(name), ())) for name in sessions}
         return Snapshot(
-            sessions={name: hashes[keys.session(name)] for name in sessions},
+            sessions={name: as_read(hashes[keys.session(name)], SESSION) for name in sessions},
             calls={name: list(self._lists.get(keys.calls(name), ())) for name in sessions},
             variables=variables,
-            active={name: hashes[keys.call(name)] for name in self._sets.get(keys.active, ())},
-            variable={name: hashes[keys.variable(name)] for names in variables.values() for name in names},
-            engines={name: hashes[keys.engine(name)] for name in self._sets.get(keys.engines, ())},
+            active={name: as_read(hashes[keys.call(name)], CALL) for name in self._sets.get(keys.active, ())},
+            variable={name: as_read(hashes[keys.variable(name)], VARIABLE) for names in variables.values() for name in names},
+            engines={name: as_read(hashes[keys.engine(name)], ENGINE) for name in self._sets.get(keys.engines, ())},
             learned=dict(hashes.get(keys.learned, {})),
         )
 

@@ -32,10 +32,10 @@ Record = dict[str, str]
 
 # What a machine is rebuilt from. Values, and whatever else is for people, stay where they are.
 SESSION = ("name", "tenant", "state", "deadline", "expires")
-CALL = ("request", "submitted")
+CALL = ("request", "submitted", "prefix_expected", "prefix_found", "attained", "length", "arrived")
 VARIABLE = (
-    *("state", "attempt", "engine", "job", "errors", "deaths", "criterion", "due", "error", "depth", "gathers"),
-    *("tokens_out", "content", "length", "ready"),
+    *("call", "programs", "state", "attempt", "engine", "job", "reordered", "errors", "deaths", "criterion", "due", "error", "depth"),
+    *("gathers", "prefix_expected", "tokens_out", "content", "length", "ready", "placed"),
 )
 ENGINE = ("about",)
 PORTION = 500  # records that are read at once: about a millisecond of the server's time
@@ -279,6 +279,11 @@ class Ledger:
                 raise answer
             rows.append([raw.decode() for raw in answer])
         return rows
+
+
+def as_read(record: Record, fields: Sequence[str]) -> Record:
+    """What a new leader reads of a record: stand-ins for Redis hand out no more, or it would be missed in Redis only."""
+    return {field: record[field] for field in fields if field in record}
 
 
 def _may_have_changed(variable: Record) -> bool:

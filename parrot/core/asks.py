@@ -26,7 +26,6 @@ class Asks:
         variables: of the graph, by name.
         consumers: all who ask; more may come.
         strictness: of what one asks for.
-        due: until when one needs it.
     """
 
     def __init__(
@@ -34,11 +33,10 @@ class Asks:
         variables: Mapping[str, Variable],
         consumers: Iterable[Generation],
         strictness: Callable[[Generation], Strictness],
-        due: Callable[[Generation], float | None],
     ) -> None:
         # Not methods of this object, which would then keep itself alive: ServeCore works without a collector of cycles.
         self._kinds: LazyHeap[Strictness] = LazyHeap(partial(_key, variables, strictness))
-        self._dues: LazyHeap[float] = LazyHeap(partial(_key, variables, due))
+        self._dues: LazyHeap[float] = LazyHeap(partial(_key, variables, _due))
         self._lates: LazyHeap[float] = LazyHeap(partial(_key, variables, _late))
         for consumer in consumers:
             self.told(consumer)
@@ -63,6 +61,10 @@ class Asks:
         """When the first of them has to begin."""
         first = self._lates.first()
         return inf if first is None else first[0]
+
+
+def _due(consumer: Generation) -> float | None:
+    return consumer.objective.due
 
 
 def _late(consumer: Generation) -> float:

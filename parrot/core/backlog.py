@@ -35,6 +35,8 @@ class Backlog:
         self._aside: dict[str, Queue] = {}  # by what is waited for
         self._entries = 0  # in lanes and aside
         self._waiting: dict[Generation, Entry | None] = {}  # with the entry that counts; none as long as it is new
+        self._awaited: dict[Generation, str] = {}  # what is aside, and for what
+        self._waiters: Counter[str] = Counter()  # how many those are
         self._new: dict[Generation, None] = {}  # what was pushed and not sorted in
         self._tenants: Counter[str] = Counter()  # how many wait
         self._top = Turn([], Queue(None))  # who was found first
@@ -67,6 +69,7 @@ class Backlog:
             return
         entry = self._waiting.pop(generation)
         self._new.pop(generation, None)
+        self._back(generation)
         if self._top.heap and self._top.heap[0] is entry:  # as a rule: it was found first, and is given to an engine
             self._pop(self._top)
         tenant = generation.program.whole().tenant
@@ -75,6 +78,12 @@ class Backlog:
             del self._tenants[tenant]
             if self._shares is not None:
                 self._shares.leave(tenant)
+
+    def has_less(self, tenant: str) -> None:
+        """A tenant has had less than was thought: its turn may come sooner."""
+        for queues in (self._lanes, self._aside):
+            for queue in queues.values():
+                queue.has_less(tenant)
 
     def improve(self, generation: Generation) -> None:
         """One that waits is given its place anew if its rank has become better."""
@@ -87,6 +96,7 @@ class Backlog:
         if not self._new:
             return
         for generation in self._new:
+            self._back(generation)
             entry = self._waiting[generation] = self._entry(generation, next(self._numbers))
             if self._entries > 2 * len(self._waiting) + STALE:
                 self._sweep()
@@ -131,14 +141,17 @@ class Backlog:
         queue = self._aside.get(awaited)
         if queue is None:
             queue = self._aside[awaited] = Queue(self._shares, self._counts)
-        queue.push(self._pop(self._top))
+        entry = self._pop(self._top)
+        queue.push(entry)
         self._entries += 1
+        self._awaited[entry.generation] = awaited
+        self._waiters[awaited] += 1
 
     def ahead(self, awaited: str) -> int:
         """About how many of those that were put aside for something go before who was found first."""
         queue = self._aside.get(awaited)
         turn = None if queue is None else next_turn((queue,))
-        return turn.queue.entries if turn is not None and self._goes_before(turn.heap[0]) else 0
+        return self._waiters[awaited] if turn is not None and self._goes_before(turn.heap[0]) else 0
 
     def call(self, awaited: str, most: int) -> bool:
         """The first of those that wait for something can be found again, so many at most.
@@ -154,6 +167,7 @@ class Backlog:
                 return True
             entry = self._pop(turn)
             if self._waiting.get(entry.generation) is entry:
+                self._back(entry.generation)
                 self._insert(entry)
                 most -= 1
         del self._aside[awaited]
@@ -175,6 +189,14 @@ class Backlog:
     def awaited(self) -> list[str]:
         """What those that were put aside wait for."""
         return list(self._aside)
+
+    def _back(self, generation: Generation) -> None:
+        """It is not aside any more."""
+        awaited = self._awaited.pop(generation, None)
+        if awaited is not None:
+            self._waiters[awaited] -= 1
+            if not self._waiters[awaited]:
+                del self._waiters[awaited]
 
     def _entry(self, generation: Generation, number: int) -> Entry:
         return Entry(self._rank(generation), number, generation)
@@ -198,7 +220,7 @@ class Backlog:
             his, my = other.generation.program.whole().tenant, mine.generation.program.whole().tenant
             if his != my:
                 return self._shares.had(his) <= self._shares.had(my)
-        return other.rank <= mine.rank
+        return other.moment <= mine.moment
 
     def _counts(self, entry: Entry) -> bool:
         return self._waiting.get(entry.generation) is entry

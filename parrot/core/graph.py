@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from math import inf
@@ -237,8 +237,15 @@ class Graph:
         session.calls[call] = None
         self.owners[call] = session.id
 
-    def add(self, session: Session, request: SubmitCall, lowered: Iterable[Lowered]) -> list[Generation]:
+    def add(
+        self, session: Session, request: SubmitCall, lowered: Iterable[Lowered], gathers: Container[str] | None = None
+    ) -> list[Generation]:
         """Add a call; its inputs are known variables of its session, its outputs may be known from before a restart.
+
+        Args:
+            session: in which it is.
+            request, lowered: the call.
+            gathers: after a restart the variables whose makers gather, as it was found when they were new.
 
         Returns:
             Its generations in order; those with nothing `missing` can run.
@@ -248,20 +255,22 @@ class Graph:
         self.note(session, call.id)
         session.active += 1
         self.tenants[session.tenant] += 1
-        generations = [self._generation(session, call, one) for one in lowered]
+        generations = [self._generation(session, call, one, gathers) for one in lowered]
         call.unfinished = len(generations)
         for generation in generations:
             if generation.missing:
                 self.foresee_prompt(generation)
         return generations
 
-    def _generation(self, session: Session, call: Call, lowered: Lowered) -> Generation:
+    def _generation(self, session: Session, call: Call, lowered: Lowered, gathers: Container[str] | None) -> Generation:
         made = self.variables.get(lowered.variable) or self.declare(session, lowered.variable, VariableState.PENDING)
         inputs = [self.variables[name] for name in lowered.inputs]
         lowered = _sharing(lowered, inputs)
         program = self._program(session, call, [made, *inputs])
         generation = made.producer = Generation(call, lowered, made, program)
-        self._group(generation, inputs)
+        if gathers is None or generation.variable in gathers:
+            self._group(generation, inputs)
+            generation.gathers |= gathers is not None
         made.program = program
         made.depth = 1 + max((needed.depth for needed in inputs), default=0)
         for needed in inputs:

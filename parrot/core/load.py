@@ -39,7 +39,7 @@ class Charge(NamedTuple):
         context: that it adds to the batch, on average over its life.
         sensitive: whether it suffers from its neighbours.
         weight: what a second of delay to it counts.
-        ends: when it should be done, in seconds since the epoch.
+        began: when it was given, and ends: when it should be done, in seconds since the epoch.
         ahead: tokens of other prompts that waited to be computed when it came.
     """
 
@@ -48,8 +48,13 @@ class Charge(NamedTuple):
     context: float
     sensitive: bool
     weight: float
+    began: float
     ends: float
     ahead: float
+
+    def left(self, now: float) -> float:
+        """The part of it that should not be done yet, from 0 to 1."""
+        return max(0.0, min(1.0, (self.ends - now) / (self.ends - self.began)))
 
 
 class Load:
@@ -122,7 +127,7 @@ class Load:
         self.filled = max(now, self.filled) + self.speed.prefill(computed)
         ends = self.filled + generation.tokens_out * self.speed.step(self.context + context)
         weight = weight_of(generation)
-        charge = self._charges[generation] = Charge(computed, generation.tokens_out, context, sensitive, weight, ends, ahead)
+        charge = self._charges[generation] = Charge(computed, generation.tokens_out, context, sensitive, weight, now, ends, ahead)
         self.weight += weight
         self._ends += weight * (ends - self._origin)
         self.tokens += charge.computed + charge.tokens_out

@@ -13,16 +13,19 @@ throughput  throughput                      throughput
 ==========  ==============================  ==================================================================================
 
 Where a generation waits for several calls at once, those form a task group: none of them alone matters, only the last one. They and
-what they wait for have the objective `group`, and may share a batch that would be too large for one that must be quick. A member
-that itself waits for several calls makes a group within the group. What all members wait for is serial again: each second lost
-there is lost for all, so it gets what their consumer hands up, as if it were its only maker. What several ask for takes the strictest.
+what they wait for have the objective `group`, and may share a batch that would be too large for one that must be quick; if nobody
+waits, but they must end in time, it is `deadline` all the same. A member that itself waits for several calls makes a group within the
+group. What all members wait for is serial again: each second lost there is lost for all, so it gets what their consumer hands up, as if
+it were its only maker. What several ask for takes the strictest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from heapq import heappop, heappush
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from parrot.core.asks import MANY, Asks
@@ -76,6 +79,7 @@ class Objective(NamedTuple):
 
 CHAIN = 16  # steps that are followed back from a member of a group, one after the other, to what others wait for too
 
+NO_GROUP = "~~"  # after the ids of calls: what is in a group says so
 IDLE = Objective(Kind.THROUGHPUT)
 
 
@@ -85,7 +89,7 @@ def strictest(one: Objective, other: Objective) -> Objective:
         return one
     due = one.due if other.due is None else other.due if one.due is None else min(one.due, other.due)
     if one.kind == other.kind:
-        return Objective(one.kind, min(one.group, other.group), due)
+        return Objective(one.kind, min(one.group or other.group, other.group or one.group), due)
     stricter = one if STRICTNESS[one.kind] < STRICTNESS[other.kind] else other
     return Objective(stricter.kind, stricter.group, due)
 
@@ -104,7 +108,7 @@ def handed_up(consumer: Generation, objective: Objective) -> Objective:
     """What a generation with an objective asks of those that it waits for."""
     alone = handed_up_alone(objective)
     if consumer.gathers and alone.kind is not Kind.THROUGHPUT:
-        return Objective(Kind.GROUP, consumer.call.id, alone.due)
+        return Objective(Kind.DEADLINE if alone.kind is Kind.DEADLINE else Kind.GROUP, consumer.call.id, alone.due)
     return alone
 
 
@@ -128,25 +132,30 @@ def derive(graph: Graph, generation: Generation, bound: Objective | None = None)
     """
     objective = own(graph, generation)
     bound = None if bound is None else strictest(bound, objective)
-    for gatherer in generation.gatherers or ():  # they ask for more than the members of their groups
-        if objective == bound:
-            return objective
-        if not gatherer.ended:
-            objective = strictest(objective, handed_up_alone(gatherer.objective))
-    for place, consumer in enumerate(generation.made.consumers):
+    for place, one in enumerate(who_ask(generation)):
         if objective == bound:
             return objective
         if place == MANY:
             return strictest(objective, _most(order_asks(graph, generation)))
-        if not consumer.ended:
-            objective = strictest(objective, handed_up(consumer, consumer.objective))
+        if not one.ended:
+            objective = strictest(objective, asked(generation, one))
     return objective
+
+
+def who_ask(generation: Generation) -> Iterable[Generation]:
+    """Those that ask something of a generation, since they wait for it; some that have ended may lie among them."""
+    return chain(generation.gatherers or (), generation.made.consumers)
+
+
+def asked(generation: Generation, one: Generation) -> Objective:
+    """What one of those asks of it. Whose group's head it is asks for more than the members of the group."""
+    return handed_up_alone(one.objective) if one.head == generation.variable else handed_up(one, one.objective)
 
 
 def order_asks(graph: Graph, generation: Generation) -> Asks:
     """What many consumers ask of a generation, in order."""
     if generation.asks is None:
-        generation.asks = Asks(graph.variables, generation.made.consumers, _strictness, _due)
+        generation.asks = Asks(graph.variables, who_ask(generation), partial(_strictness, generation.variable))
     return generation.asks
 
 
@@ -155,16 +164,13 @@ def _most(asks: Asks) -> Objective:
     if strictness is None:
         return IDLE
     rank, group = strictness
-    return Objective(KINDS[rank], group, asks.due())
+    return Objective(KINDS[rank], group if group != NO_GROUP else "", asks.due())
 
 
-def _strictness(consumer: Generation) -> tuple[int, str]:
-    asked = handed_up(consumer, consumer.objective)
-    return STRICTNESS[asked.kind], asked.group
-
-
-def _due(consumer: Generation) -> float | None:
-    return consumer.objective.due
+def _strictness(made: str, one: Generation) -> tuple[int, str]:
+    """Not a method of the generation, which would then keep itself alive."""
+    objective = handed_up_alone(one.objective) if one.head == made else handed_up(one, one.objective)
+    return STRICTNESS[objective.kind], objective.group or NO_GROUP
 
 
 def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]:
@@ -196,6 +202,8 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
         if (head := _head(graph, generation)) is not None:
             ask, asked = handed_up_alone(objective), handed_up_alone(before)
             pending.push(head, ask, strictest(ask, asked) != ask)
+            if head.asks is not None:
+                head.asks.told(generation)
     return changed
 
 

@@ -10,6 +10,7 @@ from parrot.core.deadlines import latest
 if TYPE_CHECKING:
     from parrot.core.graph import Generation
 
+NOTABLE = 1.0  # seconds that a program must have come earlier than was thought, so that its place is looked for at once
 GROWTH = 0.2  # of a program that has come or ended, after which its ways are reckoned again
 
 
@@ -34,7 +35,7 @@ class Program:
 
     __slots__ = (
         *("_changes", "_into", "_were_split", "active", "arrived", "attained", "awaited"),
-        *("awaited_rest", "awaited_way", "length", "members", "name", "rest", "tenant", "way"),
+        *("_weighed", "awaited_rest", "awaited_way", "length", "members", "name", "rest", "tenant", "way"),
     )
 
     def __init__(self, tenant: str, name: str = "") -> None:
@@ -51,6 +52,7 @@ class Program:
         self.active = 0
         self.awaited = 0
         self._changes = 0
+        self._weighed = 0  # how many were active when they were last weighed
         self._were_split = False  # when ways were reckoned
         self._into: Program | None = None
 
@@ -81,8 +83,9 @@ class Program:
         if len(large.members) < len(small.members):
             large, small = small, large
         if not large.members or (small.members and small.arrived < large.arrived):
+            if large.arrived - small.arrived > NOTABLE:
+                large._changes += len(large.members)  # all of it goes before what it went after
             large.arrived = small.arrived
-            large._changes += len(large.members)  # all of it goes before what it went after
         large.members |= small.members
         large.attained += small.attained
         large.rest += small.rest
@@ -97,8 +100,16 @@ class Program:
         small._into, small.members = large, {}
         return large
 
-    def recall(self, attained: float, length: float) -> None:
+    def weigh(self) -> bool:
+        """Whether so many fewer or more of its members can run than when this was last true that each counts for something else."""
+        if self._weighed <= 2 * self.active and self.active <= 2 * self._weighed:
+            return False
+        self._weighed = self.active
+        return True
+
+    def recall(self, attained: float, length: float, arrived: float) -> None:
         """What a predecessor knew of it when one of its members was last written about."""
+        self.arrived = min(self.arrived, arrived)
         self.attained = max(self.attained, attained)
         self.length = max(self.length, length)
 

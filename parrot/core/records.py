@@ -132,9 +132,11 @@ def explained(decision: Decision) -> Fields:
 
 
 def attained(generation: Generation) -> Fields:
-    """Seconds of engine time that its program has had, and the longest way that it has had; nothing where that is nothing."""
+    """Seconds of engine time that its program has had, the longest way that it has had, and when it came; nothing where that is nothing."""
     program = generation.program.whole()
-    return {"attained": f"{program.attained:.3f}", "length": f"{program.length:.3f}"} if program.attained else {}
+    if not program.attained:
+        return {}
+    return {"attained": f"{program.attained:.3f}", "length": f"{program.length:.3f}", "arrived": f"{program.arrived:.3f}"}
 
 
 def placed(generation: Generation, why: str, at: str) -> Fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -86,16 +87,15 @@ def rebuild(
                 _restore_variable(machine, name, variable, found.variable.get(variable), programs)
     for name in found.calls.keys() - machine.graph.sessions.keys():
         forget_session(machine.cell, name, found.calls[name], found.variables[name])
-    calls = [resume_call(machine.cell, *one) for one in _requests(machine, found, prepared)]
-    for generations in calls:
-        for generation in generations:  # also if hardly any of those that it waited for are left
-            generation.gathers |= "gathers" in found.variable.get(generation.variable, {})
+    gathers = {name for name, record in found.variable.items() if "gathers" in record}
+    calls = [resume_call(machine.cell, *one, gathers) for one in _requests(machine, found, prepared)]
     settle_objectives(machine.cell)
     for generations in calls:
         call = generations[0].call
         record = found.active[call.id]
         call.expected, call.cached = int(record.get("prefix_expected", "0")), int(record.get("prefix_found", "0"))
-        generations[0].program.whole().recall(float(record.get("attained", "0")), float(record.get("length", "0")))
+        arrived = float(record["arrived"]) if "arrived" in record else inf
+        generations[0].program.whole().recall(float(record.get("attained", "0")), float(record.get("length", "0")), arrived)
     for generations in calls:  # all are known now, so that what ends with one of them finds the others
         for generation in generations:
             _restore(machine, generation, found.variable.get(generation.variable))
@@ -173,7 +173,8 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
     generation.expected = int(record.get("prefix_expected", generation.call.expected if len(generation.call.outputs) == 1 else 0))
     if ready := record.get("ready"):
         generation.since = records.seconds(ready)
-    resume(machine.cell, generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""))
+    placed = records.seconds(record["placed"]) if record.get("placed") else machine.cell.now
+    resume(machine.cell, generation, VariableState(record["state"]), record.get("engine", ""), record.get("job", ""), placed)
 
 
 def _unsent(machine: Machine) -> list[tuple[str, str, Order]]:

@@ -122,8 +122,9 @@ class Scheduler:
         self._prefixes.came(engine.id, generation.beginnings, now)
         load = self._load(engine)
         charge = load.take(generation, usage, now)
-        if usage is None:  # whether it goes on elsewhere or not: it is charged for what is done to the end
-            self._charge(generation, -charge.computed, -charge.tokens_out)
+        if usage is None:  # if it goes on elsewhere, it is charged for what is done there; else for what should have been done until now
+            left = charge.left(now) if generation.ended else 1.0
+            self._charge(generation, -left * charge.computed, -left * charge.tokens_out)
         else:
             self._charge(generation, usage.tokens_in - usage.tokens_cached - charge.computed, usage.tokens_out - charge.tokens_out)
             self._expectations.learn(generation, load, usage)
@@ -204,6 +205,7 @@ class Scheduler:
         """Ranks become better when less is left of a program than was thought, or less time."""
         for program in self._stirred:
             self._reckon(program.whole())
+            self._weigh(program.whole())
         for program in self._reckoned:
             for generation, begun in program.members.items():  # none if it has become part of another one, which was reckoned then
                 if begun:
@@ -213,9 +215,9 @@ class Scheduler:
 
     def _call_due(self, now: float) -> None:
         """Who waits for what should be there by now is looked at again: another engine may be worth more, if it is not."""
-        for awaited in [awaited for awaited, moment in self._due.items() if moment <= now]:
+        for awaited in [awaited for awaited, moment in self._due.items() if moment <= now or self._drains(awaited)]:
             del self._due[awaited]
-            if self._backlog.call(awaited, 1):
+            if self._backlog.call(awaited, len(self._backlog) if self._drains(awaited) else 1):
                 self._due[awaited] = _later(now)  # who is called may be put aside for something else
 
     def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | Awaited | None:
@@ -274,6 +276,11 @@ class Scheduler:
     def _load(self, engine: Engine) -> Load:
         return self._candidates.loads[engine.id]
 
+    def _drains(self, awaited: str) -> bool:
+        """Whether that is an engine which takes nothing more."""
+        load = self._candidates.loads.get(awaited)
+        return load is not None and load.engine.draining
+
     def _foresee_no_more(self, generation: Generation) -> None:
         self._prefixes.need_no_more(generation.foreseen)
         generation.foreseen = UNREAD
@@ -300,7 +307,9 @@ class Scheduler:
             self._backlog.call_next()
 
     def _charge(self, generation: Generation, tokens_in: float, tokens_out: float) -> None:
-        self._shares.charge(generation.program.whole().tenant, tokens_in, tokens_out)
+        tenant = generation.program.whole().tenant
+        if self._shares.charge(tenant, tokens_in, tokens_out):
+            self._backlog.has_less(tenant)
 
     def _can_run(self, generation: Generation) -> None:
         """Its prompt is known."""
@@ -310,6 +319,13 @@ class Scheduler:
     def _reckon(self, program: Program) -> None:
         if program.reckon(self._expectations.seconds):
             self._reckoned[program] = None
+
+    def _weigh(self, program: Program) -> None:
+        """What runs of it counts as one again, where far fewer or more run than when that was last found."""
+        if program.weigh():
+            for generation, begun in program.members.items():
+                if begun and (load := self._candidates.loads.get(generation.engine)) is not None:
+                    load.renamed(generation)
 
     def _stir(self, generations: Iterable[Generation]) -> None:
         for generation in generations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from parrot.core.call_rules import watch
 from parrot.core.cell import Cell
@@ -42,12 +42,21 @@ def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
         cell.timers.set(("idle", session.id), cell.now + cell.limits.idle)
 
 
-def resume_call(cell: Cell, request: SubmitCall, lowered: Sequence[Lowered], submitted: float | None) -> list[Generation]:
-    """Know a call that has not ended, and when it was submitted; once all calls are known, its generations are to be resumed in order."""
+def resume_call(
+    cell: Cell, request: SubmitCall, lowered: Sequence[Lowered], submitted: float | None, gathers: Container[str]
+) -> list[Generation]:
+    """Know a call that has not ended; once all calls are known, its generations are to be resumed in order.
+
+    Args:
+        cell: which takes over.
+        request, lowered: the call.
+        submitted: when, in seconds since the epoch.
+        gathers: the variables whose makers wait for several calls at once, or did: those may have ended.
+    """
     session = cell.graph.sessions[request.session]
     outputs = {one.variable for one in lowered}
     stand_in(cell, session, (name for one in lowered for name in one.inputs if name not in outputs))
-    generations = cell.graph.add(session, request, lowered)
+    generations = cell.graph.add(session, request, lowered, gathers)
     cell.begun(generations, submitted)
     watch(cell, request.call)
     return generations
@@ -63,7 +72,7 @@ def settle_objectives(cell: Cell) -> None:
     cell.stirred.clear()
 
 
-def resume(cell: Cell, generation: Generation, state: VariableState, engine: str, job: str) -> None:
+def resume(cell: Cell, generation: Generation, state: VariableState, engine: str, job: str, placed: float) -> None:
     """Take a generation up where a predecessor left it.
 
     Args:
@@ -72,6 +81,7 @@ def resume(cell: Cell, generation: Generation, state: VariableState, engine: str
         state: of its variable. An engine may have set it without the predecessor having been told: then the event that
             still comes is a repetition.
         engine, job: who held it, if anybody did, and the id of its job.
+        placed: since when, in seconds since the epoch: by now it may have computed the prompt.
     """
     if state in ENDED:
         cell.graph.restore_ended(generation)
@@ -84,6 +94,6 @@ def resume(cell: Cell, generation: Generation, state: VariableState, engine: str
         generation.job = job
         generation.since = generation.since or cell.now
         cell.graph.read_prompt(generation)
-        cell.fleet.hold(generation, holder, cell.now)
+        cell.fleet.hold(generation, holder, min(placed, cell.now))
     elif generation.missing == 0:
         cell.queue([generation])

@@ -11,6 +11,7 @@ from parrot.core.lazy_heap import LazyHeap
 from parrot.core.shares import LEAD, Shares
 
 Rank = tuple[float, ...]  # the smaller first
+DUE = 4  # numbers that the rank of something has that is due, for which nobody waits: the first one is for its like
 
 
 class Entry(NamedTuple):
@@ -20,9 +21,19 @@ class Entry(NamedTuple):
     number: int
     generation: Generation
 
+    @property
+    def moment(self) -> Rank:
+        """Its place among all that wait; what is due is ranked by that among its like."""
+        return self.rank[1:] if len(self.rank) == DUE else self.rank
+
+    def goes_before(self, other: Entry) -> bool:
+        """Whether it is before another one for which others may wait."""
+        mine, his = self.moment, other.moment
+        return mine < his or (mine == his and self.number < other.number)
+
 
 class _Line:
-    """What is urgent, or what is not: by tenant, and the tenants by what they have had.
+    """What somebody waits for, what is due, or the rest: by tenant, and the tenants by what they have had.
 
     Args:
         shares: what tenants have had; None if that does not count.
@@ -48,14 +59,14 @@ class _Line:
         if heap[0] is entry:
             self.order.push(tenant)
 
-    def _turn(self, tenant: str) -> tuple[float, Entry] | None:
+    def _turn(self, tenant: str) -> tuple[float, Rank, int] | None:
         heap = self.tenants.get(tenant)
         while heap and not self._counts(heap[0]):
             heappop(heap)
         if not heap:
             self.tenants.pop(tenant, None)
             return None
-        return (0.0 if self._shares is None else self._shares.had(tenant) - self._lead, heap[0])
+        return (0.0 if self._shares is None else self._shares.had(tenant) - self._lead, heap[0].moment, heap[0].number)
 
 
 class Queue:
@@ -65,18 +76,23 @@ class Queue:
         shares: what tenants have had; None if that does not count.
 
     Attributes:
-        lines: what is urgent, and what is not.
+        lines: what somebody waits for, what nobody waits for, and what only must end in time.
         entries: in them, those that do not count any more too.
     """
 
     def __init__(self, shares: Shares | None, counts: Callable[[Entry], bool] = bool) -> None:
-        self.lines = (_Line(shares, LEAD, counts), _Line(shares, 0.0, counts))
+        self.lines = (_Line(shares, LEAD, counts), _Line(shares, 0.0, counts), _Line(shares, LEAD, counts))
         self.entries = 0
 
     def push(self, entry: Entry) -> None:
         """One more waits."""
-        self.lines[0 if entry.generation.objective.urgent else 1].push(entry)
+        self.lines[2 if len(entry.rank) == DUE else 0 if entry.generation.objective.urgent else 1].push(entry)
         self.entries += 1
+
+    def has_less(self, tenant: str) -> None:
+        """A tenant has had less than was thought."""
+        for line in self.lines:
+            line.order.push(tenant)
 
     def keep(self, counts: Callable[[Entry], bool]) -> None:
         """Nothing but those entries."""
@@ -110,6 +126,6 @@ def next_turn(queues: Iterable[Queue]) -> Turn | None:
                 least, tenant = first
     for queue in there:  # by rank alone among what is this tenant's, or what nobody waits for would starve behind its chats
         for line in queue.lines:
-            if (heap := line.tenants.get(tenant)) and (found is None or heap[0] < found.heap[0]):
+            if (heap := line.tenants.get(tenant)) and (found is None or heap[0].goes_before(found.heap[0])):
                 found = Turn(heap, queue)
     return found

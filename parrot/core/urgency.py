@@ -20,6 +20,8 @@ WAY = 16.0  # seconds by which a program that came earlier may be overtaken, for
 def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
     """The smaller, the earlier; within a program the longer way first, which has the least slack.
 
+    What nobody waits for, but must end in time, has when it should begin before that: by this it goes among its like, whenever it came.
+
     Args:
         generation: that waits; the ways of its program are reckoned.
         engines: how many there are.
@@ -33,12 +35,14 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         moment += LATER * longer / (LATER + longer)  # however long it is: before what comes at the same time and nobody waits for
     if not objective.urgent:
         moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
-    elif objective.kind is Kind.DEADLINE and objective.due is not None:
-        spare = max(0.0, generation.late - program.arrived)
-        moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
-    if objective.due is not None:
-        moment = min(moment, generation.late)
-    return (moment, -generation.tail, generation.order)
+    if objective.due is None:
+        return (moment, -generation.tail, generation.order)
+    if objective.kind is not Kind.DEADLINE:
+        return (min(moment, generation.late), -generation.tail, generation.order)
+    begins = generation.late - program.rest_of(generation) / max(1, engines)
+    spare = max(0.0, begins - program.arrived)
+    moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
+    return (begins, min(moment, generation.late), -generation.tail, generation.order)
 
 
 def slack(generation: Generation, now: float) -> float | None:

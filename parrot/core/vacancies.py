@@ -9,6 +9,7 @@ from parrot.core.load import EngineKind, Load
 from parrot.core.policy import Engine
 
 LEVELS = 32  # of fullness that are told apart
+ALIKE = 10_000.0  # tokens of context of a batch, by which the speeds of engines are compared
 
 
 class Vacancies:
@@ -20,6 +21,7 @@ class Vacancies:
         self._at: dict[str, int] = {}
         self._loads: dict[str, Load] = {}  # of those that are not full
         self._roomy: dict[EngineKind, LazyHeap[float]] = {}  # by how many tokens their caches have left
+        self._quick: dict[EngineKind, LazyHeap[float]] = {}  # by how crowded they are
 
     def __bool__(self) -> bool:
         return bool(self._at)
@@ -37,8 +39,9 @@ class Vacancies:
         self._loads[engine] = load
         if kind not in self._levels:
             self._levels[kind], self._filled[kind] = [{} for _ in range(LEVELS + 1)], 0
-            self._roomy[kind] = LazyHeap(self._used)
+            self._roomy[kind], self._quick[kind] = LazyHeap(self._used), LazyHeap(self._crowded)
         self._roomy[kind].push(engine)
+        self._quick[kind].push(engine)
         level = 1 + int((LEVELS - 1) * min(1.0, load.fullness)) if running else 0
         before = self._at.get(engine)
         if before == level:
@@ -89,9 +92,24 @@ class Vacancies:
             if kind in self._roomy and (first := self._roomy[kind].first()) is not None:
                 yield self._loads[first[1]].engine
 
+    def quickest(self, kinds: Collection[EngineKind]) -> Iterator[Load]:
+        """Of each of some kinds the engine with a free place that is least `crowded`, however full it is."""
+        for kind in kinds:
+            if kind in self._quick and (first := self._quick[kind].first()) is not None:
+                yield self._loads[first[1]]
+
+    def _crowded(self, engine: str) -> float | None:
+        load = self._loads.get(engine)
+        return None if load is None or not load.engine.free else crowded(load)
+
     def _used(self, engine: str) -> float | None:
         load = self._loads.get(engine)
         return None if load is None or not load.engine.free else load.tokens - load.kv_tokens
+
+
+def crowded(load: Load) -> float:
+    """How much of an engine would be taken with one more, as seconds of a step of a batch that is alike for all: engines may be unlike."""
+    return max((load.running + 1) / load.places, load.tokens / load.kv_tokens) * load.speed.step(ALIKE)
 
 
 def serves(kind: EngineKind, model: str | None, context: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from parrot.broker.audit import Holdings
 from parrot.broker.heartbeat import JOBS_LIFE
-from parrot.broker.ledger import Lead, Snapshot
+from parrot.broker.ledger import CALL, ENGINE, SESSION, VARIABLE, Lead, Snapshot, as_read
 from parrot.core.batch import Batch
 from parrot.wire.states import CallState
 from parrot.wire.to_core import GenerationDone
@@ -123,12 +123,12 @@ class Broker(Store):
         variables = {name: list(lists.get(KEYS.variables(name), ())) for name in sessions}
         found = {name: hashes.get(KEYS.variable(name)) for names in variables.values() for name in names}
         return Snapshot(
-            sessions={name: dict(hashes[KEYS.session(name)]) for name in sessions if KEYS.session(name) in hashes},
+            sessions={name: as_read(hashes[KEYS.session(name)], SESSION) for name in sessions if KEYS.session(name) in hashes},
             calls={name: list(lists.get(KEYS.calls(name), ())) for name in sessions},
             variables=variables,
-            active={name: dict(hashes[KEYS.call(name)]) for name in sorted(sets.get(KEYS.active, ()))},
-            variable={name: dict(record) for name, record in found.items() if record is not None},
-            engines={name: dict(hashes[KEYS.engine(name)]) for name in sorted(sets.get(KEYS.engines, ()))},
+            active={name: as_read(hashes[KEYS.call(name)], CALL) for name in sorted(sets.get(KEYS.active, ()))},
+            variable={name: as_read(record, VARIABLE) for name, record in found.items() if record is not None},
+            engines={name: as_read(hashes[KEYS.engine(name)], ENGINE) for name in sorted(sets.get(KEYS.engines, ()))},
             learned=dict(hashes.get(KEYS.learned, {})),
         )
 

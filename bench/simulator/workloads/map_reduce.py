@@ -17,7 +17,7 @@ def summarize(app: App, criterion: Criterion | Deadline) -> Generator[Read | Pau
     of_parts, of_whole = NOBODY_WAITS, NOBODY_WAITS
     if isinstance(criterion, Deadline):
         of_whole = app.within(criterion.seconds)
-        of_parts = app.together._replace(due=of_whole.due)
+        of_parts = of_whole._replace(group=app.session)
     elif criterion is LATENCY:
         of_parts, of_whole = app.together, WAITED_FOR
     instructions = app.contents.write("You summarize a part of a long document.", 60)

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from parrot.broker.ledger import Lead, Snapshot
+from parrot.broker.ledger import CALL, ENGINE, SESSION, VARIABLE, Lead, Snapshot, as_read
 from parrot.core.batch import Batch
 from parrot.core.limits import Limits
 from parrot.core.machine import Machine
@@ -153,12 +153,17 @@ class Cell:
         sessions = list(sets.get(KEYS.sessions, {}))
         variables = {name: lists.get(KEYS.variables(name), []) for name in sessions}
         found = Snapshot(
-            sessions={name: hashes[KEYS.session(name)] for name in sessions if KEYS.session(name) in hashes},
+            sessions={name: as_read(hashes[KEYS.session(name)], SESSION) for name in sessions if KEYS.session(name) in hashes},
             calls={name: lists.get(KEYS.calls(name), []) for name in sessions},
             variables=variables,
-            active={name: hashes.get(KEYS.call(name), {}) for name in sets.get(KEYS.active, {})},
-            variable={name: hashes[key] for names in variables.values() for name in names if (key := KEYS.variable(name)) in hashes},
-            engines={name: hashes[KEYS.engine(name)] for name in sets.get(KEYS.engines, {})},
+            active={name: as_read(hashes.get(KEYS.call(name), {}), CALL) for name in sets.get(KEYS.active, {})},
+            variable={
+                name: as_read(hashes[key], VARIABLE)
+                for names in variables.values()
+                for name in names
+                if (key := KEYS.variable(name)) in hashes
+            },
+            engines={name: as_read(hashes[KEYS.engine(name)], ENGINE) for name in sets.get(KEYS.engines, {})},
             learned=dict(hashes.get(KEYS.learned, {})),
         )
         prepared = foresee(found).prepared if foreseen else {}

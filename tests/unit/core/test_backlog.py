@@ -434,3 +434,19 @@ def test_while_all_have_something_that_waits_nobody_has_had_much_more_than_anoth
         if all(waiting[one] for one in "abc"):
             assert max(had[one] for one in "abc") - min(had[one] for one in "abc") <= 300 * INPUT
     assert not +waiting
+
+
+def test_of_those_put_aside_only_who_waits_counts() -> None:
+    ranks = Ranks()
+    backlog = Backlog(ranks, Shares())
+    one = wait(backlog, ranks, 1.0)
+    for _ in range(50):
+        assert backlog.first(LANES) is one
+        backlog.put_aside("e1")
+        ranks.said[one] -= 0.001
+        backlog.push(one)  # its objective changes, or less is left of its program than was thought
+    assert backlog.first(LANES) is one
+    backlog.put_aside("e1")
+    two = wait(backlog, ranks, 2.0)
+    assert backlog.first(LANES) is two
+    assert backlog.ahead("e1") == 1

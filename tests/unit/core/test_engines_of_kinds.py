@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from parrot.core.placement import PATIENCE
 from parrot.core.scheduler import LOOKED_AT
 from parrot.wire.keys import content_hash
 from parrot.wire.to_core import Argument, CancelVariable, EngineBeat, EngineDown, GenerationFailed, OpenSession, SubmitCall
-from tests.unit.core.stage import Stage, ask, up, words
+from tests.unit.core.stage import Stage, ask, up, want, words
 
 
 def test_long_prompts_are_spread_over_idle_engines() -> None:
@@ -199,3 +201,29 @@ def test_tenants_take_turns_where_only_a_large_engine_will_do_too() -> None:
     stage.tell(*(ask(f"quiet{number}", words(2_000, f"quiet{number}"), session="t") for number in range(5)))
     stage.run()
     assert sum(name.startswith("quiet") for name in stage.order[1:13]) == 5
+
+
+@pytest.mark.parametrize("many", [1, 2, 3])
+def test_a_fast_engine_that_is_not_empty_is_looked_at(many: int) -> None:
+    """One engine is 20 times as fast; it runs 1 of 64. The slow ones are idle."""
+    slow = [f"slow{number}" for number in range(many)]
+    stage = Stage(up("fast", running=64))
+    loads = stage.scheduler._candidates.loads
+    stage.tell(ask("first", words(200, "first"), most=1000))
+    stage.tell(*(up(name, running=64) for name in slow))
+    for _ in range(200):
+        loads["fast"].speed.learn_step(500.0, 0.01 * 100, 100, 0.0)
+        for name in slow:
+            loads[name].speed.learn_step(500.0, 0.2 * 100, 100, 0.0)
+    for load in loads.values():
+        stage.scheduler._candidates.update(load)  # as after each generation
+    stage.wait(1.0)
+    stage.tell(
+        ask(
+            "next",
+            words(200, "next"),
+            most=1000,
+        ),
+        want("next"),
+    )
+    assert stage.where["next"] == "fast"

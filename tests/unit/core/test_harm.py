@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parrot.core.placement import CAP, PATIENCE, RESERVE
 from parrot.core.rules import Rules
 from parrot.core.scheduler import LOOKED_AT
-from tests.unit.core.stage import Stage, ask, up, want, words
+from tests.unit.core.stage import Stage, ask, map_reduce, up, want, words
 
 
 def chats(stage: Stage, number: int) -> None:
@@ -95,3 +97,14 @@ def test_sensitive_work_is_seen_when_it_is_asked_for_after_it_was_submitted() ->
     stage = Stage(up("e1", running=RESERVE))
     stage.tell(ask("chat"), want("chat"), *(ask(f"many{number}") for number in range(20)))
     assert len(stage.running()["e1"]) == RESERVE - 1
+
+
+def test_the_last_part_of_a_program_counts_as_one() -> None:
+    """Seven of eight parts are done: somebody waits for the eighth alone."""
+    stage = Stage(up("e1", running=16))
+    stage.tell(*map_reduce(8), want("reduce"))
+    stage.wait(1.0)
+    load = stage.scheduler._candidates.loads["e1"]
+    assert load.weight == pytest.approx(1.0)
+    stage.finish(*(f"m{number}" for number in range(7)))
+    assert load.weight == pytest.approx(1.0)

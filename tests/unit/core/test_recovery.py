@@ -14,10 +14,10 @@ from parrot.core.objectives import Kind
 from parrot.core.programs import Program
 from parrot.core.records import seconds
 from parrot.criteria import Criterion
-from parrot.wire.to_core import CancelVariable, EngineDown, GenerationFailed, Usage
+from parrot.wire.to_core import CancelVariable, EngineDown, EngineHolds, GenerationFailed, OpenSession, Usage
 from parrot.wire.to_engine import Job, Reorder
 from tests.unit.core.cell import KEYS, Cell, call, close_session, engine_up, open_session, text
-from tests.unit.core.stage import Stage, ask, up, want, words
+from tests.unit.core.stage import Stage, ask, short, up, want, words
 
 
 @pytest.fixture
@@ -362,3 +362,61 @@ def test_what_nobody_needs_is_cancelled_after_a_takeover_too() -> None:
             stage.tell()
         stage.tell(CancelVariable(session="s", variable="c.y"))
         assert stage.machine.graph.variables["head.x"].state == "cancelled", restart
+
+
+def pursued(stage: Stage, name: str) -> tuple[str, str, float | None]:
+    producer = stage.machine.graph.variables[name].producer
+    assert producer is not None
+    return (*producer.objective[:2], producer.objective.due)
+
+
+def test_an_input_that_was_there_makes_no_group_after_a_takeover() -> None:
+    """c came when a.x was ready, so b is all that it waits for. a is under way still with its second output."""
+    stage = Stage(up("e1"))
+    stage.tell(short(call("a", "one {{x}} two {{y}}")), ask("b"))
+    stage.finish("a")  # its first output
+    assert stage.variable("a.x")["state"] == "ready"
+    assert stage.call("a")["state"] != "done"
+    stage.tell(ask("c", "{{i}} {{j}} ", i="a.x", j="b.x"), want("c"))
+    before = pursued(stage, "b.x")
+    stage.restart()
+    stage.tell()
+    assert pursued(stage, "b.x") == before
+
+
+def placed_after(restart: bool) -> Stage:
+    stage = Stage(up("e1", running=64))
+    for n in range(8):
+        stage.tell(ask(f"long{n}", words(20_000, f"long{n}"), most=4_000))
+        stage.wait(10.0)
+    stage.wait(60.0)
+    if restart:
+        stage.restart()
+        stage.tell()
+    stage.tell(EngineHolds(engine="e1", sequence=100, stored=[], whole=True))
+    stage.wait(1.0)
+    stage.tell(ask("chat"), want("chat"))
+    return stage
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_prompts_that_were_computed_long_ago_hold_up_nobody(restart: bool) -> None:
+    stage = placed_after(restart)
+    assert stage.call("chat")["state"] == "placed"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_program_keeps_its_place_though_what_it_began_with_has_ended(restart: bool) -> None:
+    stage = Stage(up("e1", running=1), up("e2", running=1, model="n"))
+    stage.tell(ask("first", model="n"), OpenSession(session="t", name="t"))
+    stage.tell(ask("busy", model="m"))
+    stage.now += 50
+    stage.tell(OpenSession(session="u", name="u"), ask("other", session="u", model="m"))
+    stage.now += 50
+    stage.tell(ask("second", "{{i}} ", i="first.x", model="m"))
+    stage.finish("first")
+    if restart:
+        stage.restart()
+        stage.tell()
+    stage.run()
+    assert stage.order[2:] == ["second", "other"]

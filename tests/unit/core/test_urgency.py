@@ -454,3 +454,37 @@ def test_programs_that_turn_out_to_be_connected_go_by_the_one_that_came_first() 
     stage.tell(ask("both", "{{i}} {{j}} ", i="old.x", j="late.x"))
     stage.run()
     assert stage.order.index("late") < stage.order.index("other")
+
+
+def test_what_has_five_minutes_goes_before_what_came_earlier_and_has_an_hour() -> None:
+    """Work that came a little earlier and has an hour must not make late what has five minutes."""
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"))
+    due = stage.now + 3_600
+    stage.tell(*(m for n in range(40) for m in (ask(f"a{n}", most=256), want(f"a{n}", Criterion.DEADLINE, due))))
+    stage.wait(100)
+    stage.tell(ask("b", most=256), want("b", Criterion.DEADLINE, stage.now + 300))
+    stage.run(10.0)
+    assert stage.order.index("b") < 30  # else it begins after its 300 s
+
+
+def test_parts_of_what_is_due_tomorrow_let_go_first_what_is_due_soon() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"))
+    for n in range(20):
+        stage.tell(*map_reduce(2, f"p{n}"), want(f"p{n}reduce", Criterion.DEADLINE, stage.now + DAY))
+    stage.wait(1.0)
+    stage.tell(ask("soon"), want("soon", Criterion.DEADLINE, stage.now + 30))
+    stage.run(1.0)
+    assert stage.order.index("soon") < 30
+
+
+def test_parts_of_what_is_due_tomorrow_let_a_chat_go_first() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("busy"))
+    for n in range(20):
+        stage.tell(*map_reduce(2, f"p{n}"), want(f"p{n}reduce", Criterion.DEADLINE, stage.now + DAY))
+    stage.wait(1.0)
+    stage.tell(ask("chat"), want("chat"))
+    stage.run(1.0)
+    assert stage.order.index("chat") < 5

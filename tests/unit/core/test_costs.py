@@ -1,0 +1,81 @@
+"""What is done for one does not cost more beside many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from parrot.core import programs
+from parrot.wire.to_core import CancelVariable
+from tests.unit.core.stage import Stage, ask, up, want
+
+
+def gathered(groups: int) -> Stage:
+    """Calls that each gather two that all wait for the same plan: it is the head of all these groups."""
+    stage = Stage()
+    stage.tell(ask("plan"))
+    for n in range(groups):
+        stage.tell(
+            ask(f"l{n}", "{{i}} l ", i="plan.x"),
+            ask(f"r{n}", "{{i}} r ", i="plan.x"),
+            ask(f"g{n}", "{{i}} {{j}} ", i=f"l{n}.x", j=f"r{n}.x"),
+            want(f"g{n}"),
+        )
+    return stage
+
+
+class Counting(list[Any]):
+    """Counts how many of it are looked at."""
+
+    looked = 0
+
+    def __iter__(self) -> Any:
+        for one in super().__iter__():
+            Counting.looked += 1
+            yield one
+
+
+def test_one_of_many_who_gather_after_the_same_is_cancelled() -> None:
+    """Those that have ended are looked through each time that another one is cancelled."""
+    costs = []
+    for groups in (50, 200):
+        stage = gathered(groups)
+        plan = stage.machine.graph.variables["plan.x"].producer
+        assert plan is not None
+        assert plan.gatherers is not None
+        plan.gatherers, Counting.looked = Counting(plan.gatherers), 0
+        for n in range(groups - 1):
+            stage.tell(CancelVariable(session="s", variable=f"g{n}.x"))
+        costs.append(Counting.looked / groups)
+    assert costs[1] < 2 * costs[0]
+
+
+class Counted:
+    """Counts how often a function is called."""
+
+    def __init__(self, function: Any) -> None:
+        self.function, self.times = function, 0
+
+    def __call__(self, generation: Any) -> Any:
+        self.times += 1
+        return self.function(generation)
+
+
+def test_a_program_grows_by_what_came_a_little_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fold from the newest to the oldest: each step connects a program that came earlier, and all ways are reckoned again."""
+    costs = []
+    for many in (50, 200):
+        stage = Stage(up("e1", running=1))
+        stage.tell(ask("busy"))
+        for n in range(many):
+            stage.now += 0.1
+            stage.tell(ask(f"a{n}"))
+        counted = Counted(programs._tail)
+        monkeypatch.setattr(programs, "_tail", counted)
+        for n in range(many):
+            inputs = {"i": f"a{many - 1 - n}.x"} | ({"j": f"c{n - 1}.x"} if n else {})
+            stage.tell(ask(f"c{n}", "".join(f"{{{{{slot}}}}} " for slot in inputs), **inputs))
+        monkeypatch.undo()
+        costs.append(counted.times / many)
+    assert costs[1] < 2 * costs[0]
