@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from parrot.core import programs
 from parrot.wire.to_core import CancelVariable
-from tests.unit.core.stage import Stage, ask, up, want
+from tests.unit.core.stage import Stage, ask, want
 
 
 def gathered(groups: int) -> Stage:
@@ -48,34 +45,4 @@ def test_one_of_many_who_gather_after_the_same_is_cancelled() -> None:
         for n in range(groups - 1):
             stage.tell(CancelVariable(session="s", variable=f"g{n}.x"))
         costs.append(Counting.looked / groups)
-    assert costs[1] < 2 * costs[0]
-
-
-class Counted:
-    """Counts how often a function is called."""
-
-    def __init__(self, function: Any) -> None:
-        self.function, self.times = function, 0
-
-    def __call__(self, generation: Any) -> Any:
-        self.times += 1
-        return self.function(generation)
-
-
-def test_a_program_grows_by_what_came_a_little_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fold from the newest to the oldest: each step connects a program that came earlier, and all ways are reckoned again."""
-    costs = []
-    for many in (50, 200):
-        stage = Stage(up("e1", running=1))
-        stage.tell(ask("busy"))
-        for n in range(many):
-            stage.now += 0.1
-            stage.tell(ask(f"a{n}"))
-        counted = Counted(programs._tail)
-        monkeypatch.setattr(programs, "_tail", counted)
-        for n in range(many):
-            inputs = {"i": f"a{many - 1 - n}.x"} | ({"j": f"c{n - 1}.x"} if n else {})
-            stage.tell(ask(f"c{n}", "".join(f"{{{{{slot}}}}} " for slot in inputs), **inputs))
-        monkeypatch.undo()
-        costs.append(counted.times / many)
     assert costs[1] < 2 * costs[0]

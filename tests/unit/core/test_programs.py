@@ -385,3 +385,15 @@ def test_what_a_program_has_had_survives_a_takeover() -> None:
     again = stage.machine.graph.variables["c.x"].producer.program.whole()  # type: ignore[union-attr]
     assert again is not program
     assert (again.attained, again.served) == (5.0, pytest.approx(program.served, abs=0.01))
+
+
+@pytest.mark.parametrize(("earlier", "all_of_it"), [(0.1, False), (10.0, True)])
+def test_what_came_notably_earlier_gives_all_that_it_joins_another_place(earlier: float, all_of_it: bool) -> None:
+    """A fold from the newest to the oldest would reckon all with each call else."""
+    large, small = Program("t"), Program("t")
+    for program, arrived, many in ((large, 100.0, 50), (small, 100.0 - earlier, 1)):
+        program.add([make_generation() for _ in range(many)], arrived)
+    before = large._changes
+    assert large.joined(small) is large
+    assert large.arrived == 100.0 - earlier
+    assert (large._changes - before > 50) == all_of_it
