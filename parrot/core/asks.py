@@ -18,34 +18,34 @@ Strictness = tuple[int, str]  # of the kind, the smaller the stricter, and the g
 
 
 class Asks:
-    """What the consumers of one generation ask of it.
+    """What those ask of one generation who wait for it: its consumers, and those that gather after it.
 
-    Who asks for more must be told; that one asks for less, or has ended, is noticed when it matters.
+    Who asks for more must be told; that one asks for less, or has ended, is noticed when it matters. When those that gather have to begin
+    makes no difference: what they gather has to begin before them, and consumes too.
 
     Args:
         variables: of the graph, by name.
-        consumers: all who ask; more may come.
+        asking: all of them; more may come.
         strictness: of what one asks for.
     """
 
     def __init__(
         self,
         variables: Mapping[str, Variable],
-        consumers: Iterable[Generation],
+        asking: Iterable[Generation],
         strictness: Callable[[Generation], Strictness],
     ) -> None:
         # Not methods of this object, which would then keep itself alive: ServeCore works without a collector of cycles.
         self._kinds: LazyHeap[Strictness] = LazyHeap(partial(_key, variables, strictness))
         self._dues: LazyHeap[float] = LazyHeap(partial(_key, variables, _due))
         self._lates: LazyHeap[float] = LazyHeap(partial(_key, variables, _late))
-        for consumer in consumers:
-            self.told(consumer)
+        for one in asking:
+            self.told(one)
 
-    def told(self, consumer: Generation) -> None:
+    def told(self, one: Generation) -> None:
         """One may ask for more than before."""
-        self._kinds.push(consumer.variable)
-        self._dues.push(consumer.variable)
-        self._lates.push(consumer.variable)
+        for heap in (self._kinds, self._dues, self._lates):
+            heap.push(one.variable)
 
     def strictest(self) -> Strictness | None:
         """Of what is asked for; None if nobody asks."""
@@ -63,12 +63,12 @@ class Asks:
         return inf if first is None else first[0]
 
 
-def _due(consumer: Generation) -> float | None:
-    return consumer.objective.due
+def _due(one: Generation) -> float | None:
+    return one.objective.due
 
 
-def _late(consumer: Generation) -> float:
-    return consumer.late
+def _late(one: Generation) -> float:
+    return one.late
 
 
 def _key(variables: Mapping[str, Variable], of: Callable[[Generation], Any], name: str) -> Any:

@@ -14,7 +14,7 @@ from parrot.core.prefixes import PrefixIndex
 from parrot.core.vacancies import Vacancies, crowded, serves
 
 HOLDERS, EMPTIEST = 2, 2  # engines that are looked at for a place: two choices are nearly as good as all (Mitzenmacher, 2001)
-TWICE = 2.0  # as fast as the emptiest engines is one that is looked at though it is fuller, for the same part of it that is taken
+MUCH = 2.0  # times as crowded are the emptiest engines as one that is looked at though it is fuller, since it is faster
 SCANNED = 12  # engines among which others are sought if these have prompts to compute first
 
 
@@ -128,8 +128,8 @@ class Candidates:
         if all(map(is_filling, near)):
             near += islice(filterfalse(is_filling, islice(emptiest, SCANNED)), EMPTIEST)
         for load in self._vacancies.quickest(kinds):
-            if load.engine.id in engines and all(TWICE * crowded(load) < crowded(self.loads[engine.id]) for engine in near):
-                near.append(load.engine)  # it is so much faster than the emptiest ones
+            if load.engine.id in engines and all(MUCH * crowded(load) < crowded(self.loads[engine.id]) for engine in near):
+                near.append(load.engine)
         if not any(map(fits, near)):  # a large one may have room though it is fuller
             near += [engine for engine in self._vacancies.roomiest(kinds) if engine.id in engines and engine not in near]
         return near

@@ -138,7 +138,7 @@ def derive(graph: Graph, generation: Generation, bound: Objective | None = None)
         if place == MANY:
             return strictest(objective, _most(order_asks(graph, generation)))
         if not one.ended:
-            objective = strictest(objective, asked(generation, one))
+            objective = strictest(objective, asked(generation.variable, one))
     return objective
 
 
@@ -147,9 +147,9 @@ def who_ask(generation: Generation) -> Iterable[Generation]:
     return chain(generation.gatherers or (), generation.made.consumers)
 
 
-def asked(generation: Generation, one: Generation) -> Objective:
-    """What one of those asks of it. Whose group's head it is asks for more than the members of the group."""
-    return handed_up_alone(one.objective) if one.head == generation.variable else handed_up(one, one.objective)
+def asked(made: str, one: Generation) -> Objective:
+    """What one of those asks of the maker of a variable: of the head of its group more than of the members."""
+    return handed_up_alone(one.objective) if one.head == made else handed_up(one, one.objective)
 
 
 def order_asks(graph: Graph, generation: Generation) -> Asks:
@@ -168,8 +168,7 @@ def _most(asks: Asks) -> Objective:
 
 
 def _strictness(made: str, one: Generation) -> tuple[int, str]:
-    """Not a method of the generation, which would then keep itself alive."""
-    objective = handed_up_alone(one.objective) if one.head == made else handed_up(one, one.objective)
+    objective = asked(made, one)
     return STRICTNESS[objective.kind], objective.group or NO_GROUP
 
 

@@ -72,18 +72,18 @@ def output(request: SubmitCall, name: str) -> Fields:
     }
 
 
-def generation(request: SubmitCall, made: Generation, programs: Sequence[str]) -> Fields:
+def generation(request: SubmitCall, maker: Generation, programs: Sequence[str]) -> Fields:
     """A variable that a call will make, and what only those know who knew what it waits for.
 
     Args:
         request: the call.
-        made: its maker: after how many others it comes, one after the other, and whether it waits for several calls at once.
+        maker: after how many others it comes, one after the other, and whether it waits for several calls at once.
         programs: that it connects with its own.
     """
-    fields = output(request, made.lowered.output) | {"depth": str(made.made.depth)}
+    fields = output(request, maker.lowered.output) | {"depth": str(maker.made.depth)}
     if programs:
         fields["programs"] = " ".join(programs)
-    if made.gathers:
+    if maker.gathers:
         fields["gathers"] = "1"
     return fields
 

@@ -215,9 +215,12 @@ class Scheduler:
 
     def _call_due(self, now: float) -> None:
         """Who waits for what should be there by now is looked at again: another engine may be worth more, if it is not."""
-        for awaited in [awaited for awaited, moment in self._due.items() if moment <= now or self._drains(awaited)]:
+        for awaited in [awaited for awaited in self._due if self._drains(awaited)]:
             del self._due[awaited]
-            if self._backlog.call(awaited, len(self._backlog) if self._drains(awaited) else 1):
+            self._backlog.call(awaited, len(self._backlog))  # it will not be there
+        for awaited in [awaited for awaited, moment in self._due.items() if moment <= now]:
+            del self._due[awaited]
+            if self._backlog.call(awaited, 1):
                 self._due[awaited] = _later(now)  # who is called may be put aside for something else
 
     def _place(self, generation: Generation, engines: Mapping[str, Engine], now: float) -> Decision | Awaited | None:

@@ -11,7 +11,7 @@ from parrot.core.lazy_heap import LazyHeap
 from parrot.core.shares import LEAD, Shares
 
 Rank = tuple[float, ...]  # the smaller first
-DUE = 4  # numbers that the rank of something has that is due, for which nobody waits: the first one is for its like
+DUE = 4  # numbers in the rank of what is due and nobody waits for: it has one more than others, by which it goes among its like
 
 
 class Entry(NamedTuple):
@@ -22,9 +22,14 @@ class Entry(NamedTuple):
     generation: Generation
 
     @property
+    def is_due(self) -> bool:
+        """Nobody waits for it, but it must end in time."""
+        return len(self.rank) == DUE
+
+    @property
     def moment(self) -> Rank:
-        """Its place among all that wait; what is due is ranked by that among its like."""
-        return self.rank[1:] if len(self.rank) == DUE else self.rank
+        """Its place among all that wait, whatever they are."""
+        return self.rank[1:] if self.is_due else self.rank
 
     def goes_before(self, other: Entry) -> bool:
         """Whether it is before another one for which others may wait."""
@@ -76,17 +81,19 @@ class Queue:
         shares: what tenants have had; None if that does not count.
 
     Attributes:
-        lines: what somebody waits for, what nobody waits for, and what only must end in time.
+        lines: of what somebody waits for, of what only must end in time, and of the rest.
         entries: in them, those that do not count any more too.
     """
 
     def __init__(self, shares: Shares | None, counts: Callable[[Entry], bool] = bool) -> None:
-        self.lines = (_Line(shares, LEAD, counts), _Line(shares, 0.0, counts), _Line(shares, LEAD, counts))
+        self._urgent, self._due, self._rest = (_Line(shares, lead, counts) for lead in (LEAD, LEAD, 0.0))
+        self.lines = (self._urgent, self._rest, self._due)
         self.entries = 0
 
     def push(self, entry: Entry) -> None:
         """One more waits."""
-        self.lines[2 if len(entry.rank) == DUE else 0 if entry.generation.objective.urgent else 1].push(entry)
+        line = self._due if entry.is_due else self._urgent if entry.generation.objective.urgent else self._rest
+        line.push(entry)
         self.entries += 1
 
     def has_less(self, tenant: str) -> None:

@@ -13,8 +13,8 @@ def tenants(stage: Stage, *names: str) -> None:
     stage.tell(*(OpenSession(session=name, name=name, tenant=name) for name in names))
 
 
-def test_an_engine_that_dies_costs_its_tenant_nothing() -> None:
-    """a's long call is lost with its engine before anything came of it: a has had nothing, and must not wait until b has had as much."""
+def long_call_of_one_among_many_of_another() -> Stage:
+    """b has 90 calls, and a's long call `a0` has just been given to the only engine."""
     stage = Stage(up("e1", running=1))
     tenants(stage, "a", "b")
     stage.tell(ask("b-first", words(1_000, "bf"), session="b"))
@@ -24,6 +24,12 @@ def test_an_engine_that_dies_costs_its_tenant_nothing() -> None:
         stage.now += 1.0
         stage.finish(stage.order[-1])
     assert len(stage.order) <= 4
+    return stage
+
+
+def test_an_engine_that_dies_costs_its_tenant_nothing() -> None:
+    """a's long call is lost with its engine before anything came of it: a has had nothing, and must not wait until b has had as much."""
+    stage = long_call_of_one_among_many_of_another()
     first = len(stage.sent)
     stage.tell(up("e2", running=1), EngineDown(engine="e1", died=True))
     stage.run()
@@ -33,14 +39,7 @@ def test_an_engine_that_dies_costs_its_tenant_nothing() -> None:
 
 def test_a_call_that_is_cancelled_does_not_put_its_tenant_behind() -> None:
     """What a cancelled before anything was worked for it: its next call must not wait until b has had as much."""
-    stage = Stage(up("e1", running=1))
-    tenants(stage, "a", "b")
-    stage.tell(ask("b-first", words(1_000, "bf"), session="b"))
-    stage.tell(*(ask(f"b{n}", words(1_000, f"b{n}"), session="b") for n in range(90)))
-    stage.tell(ask("a0", words(80_000, "a0"), session="a"))
-    while stage.order[-1] != "a0":
-        stage.now += 1.0
-        stage.finish(stage.order[-1])
+    stage = long_call_of_one_among_many_of_another()
     stage.tell(CancelVariable(session="a", variable="a0.x"))
     stage.tell(ask("a1", words(100, "a1"), session="a"))
     first = len(stage.sent)

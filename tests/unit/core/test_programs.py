@@ -388,7 +388,7 @@ def test_what_a_program_has_had_survives_a_takeover() -> None:
 
 
 @pytest.mark.parametrize(("earlier", "all_of_it"), [(0.1, False), (10.0, True)])
-def test_what_came_notably_earlier_gives_all_that_it_joins_another_place(earlier: float, all_of_it: bool) -> None:
+def test_a_program_is_reckoned_anew_when_what_joins_it_came_notably_earlier(earlier: float, all_of_it: bool) -> None:
     """A fold from the newest to the oldest would reckon all with each call else."""
     large, small = Program("t"), Program("t")
     for program, arrived, many in ((large, 100.0, 50), (small, 100.0 - earlier, 1)):
