@@ -49,6 +49,9 @@ class Stopwatch:
     def awaits(self, generation: Generation) -> str:
         return self._policy.awaits(generation)
 
+    def reworded(self) -> Collection[Generation]:
+        return self._policy.reworded()
+
     def priority(self, generation: Generation) -> int:
         return self._policy.priority(generation)
 

@@ -31,6 +31,8 @@ class Cell:
         changed: sessions whose progress is to be written with this batch.
         queued: generations that became ready in this batch.
         stirred: generations whose objective is to be derived again.
+        unserved: those of which was said that there is no engine for them, by the model that they ask for; and misinformed: those for
+            which one has come since.
         passed_on: when what was learned was last written for successors, in seconds since the epoch.
     """
 
@@ -45,6 +47,8 @@ class Cell:
         self.changed: dict[str, Session] = {}
         self.queued: list[Generation] = []
         self.stirred: list[Generation] = []
+        self.unserved: dict[str | None, dict[Generation, None]] = {}
+        self.misinformed: dict[Generation, None] = {}
         self.passed_on = float("-inf")
 
     def begin(self, now: float) -> None:
@@ -65,6 +69,10 @@ class Cell:
     def over(self, generation: Generation) -> None:
         """A generation has ended, and no engine holds it any more."""
         generation.program.whole().drop(generation)
+        if (unserved := self.unserved.get(model := generation.call.model)) is not None:
+            unserved.pop(generation, None)
+            if not unserved:
+                del self.unserved[model]
         self.fleet.policy.ended(generation, self.now)
 
     def queue(self, generations: Iterable[Generation]) -> None:

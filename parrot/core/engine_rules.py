@@ -26,6 +26,8 @@ def engine_up(cell: Cell, event: EngineUp) -> None:
         _false_alarm(cell, event.previous)
     engine = Engine(event, heard=cell.now)
     cell.fleet.add(engine)
+    for model in (event.model, None):
+        cell.misinformed.update(cell.unserved.pop(model, {}))
     cell.timers.drop(("unserved", event.model))
     cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
     cell.batch.write(
@@ -52,8 +54,12 @@ def engine_beat(cell: Cell, event: EngineBeat) -> None:
     engine.draining = event.draining
     cell.timers.set(("lease", event.engine), cell.now + cell.limits.lease)
     cell.batch.write(put(cell.keys.engine(event.engine), records.beat(event, cell.at)))
-    if event.holds is not None:  # else it is of the version before, and does not say
-        _reconcile(cell, engine, place(event.read), frozenset(event.holds))
+    read = place(event.read)
+    if event.holds is None:  # it is of the version before, and does not say
+        engine.cleared = {}
+    else:
+        _reconcile(cell, engine, read, frozenset(event.holds))
+        engine.cleared = {generation: order for generation, order in engine.cleared.items() if order > read}
 
 
 def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozenset[str]) -> None:
@@ -97,6 +103,10 @@ def lease_over(cell: Cell, name: str) -> None:
     """An engine was silent for too long or said that it broke: it died of one of the calls that it held, or of something else."""
     engine = cell.fleet.engines[name]
     held = _lose(cell, engine)
+    for generation in engine.cleared:
+        if not generation.ended:  # wherever it is by now: with those, it is not tried more often than others
+            generation.deaths |= {name}
+            cell.batch.write(move(cell.keys.variable(generation.variable), records.suspicion(generation)))
     for generation in held:
         generation.deaths |= {name}
         if generation.suspect and len(held) == 1 and len(generation.deaths) >= MAX_DEATHS:

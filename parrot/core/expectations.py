@@ -9,9 +9,9 @@ from parrot.core.learning import Lengths, Speed
 from parrot.core.load import Load, context_of
 from parrot.core.memory import Memory
 from parrot.core.prefixes import PrefixIndex
-from parrot.wire.to_core import Usage
+from parrot.wire.to_core import EngineUp, Usage
 
-MODELS = 1_000  # whose engines' speeds are known; the least recently used is forgotten
+SPEEDS = 4_000  # of models and engines that are known; the least recently used is forgotten
 NOTED = 250  # things learned that are handed out for successors at once: a few milliseconds
 
 
@@ -30,7 +30,7 @@ class Expectations:
         self._loads = loads
         self._unknown = Speed()
         self._typical: dict[str | None, Speed] = {}  # by model, of one engine that is there; and of any
-        self._speeds = Memory("speed:", MODELS, Speed.read)  # by model, of the engine that was last heard of
+        self._speeds = Memory("speed:", SPEEDS, Speed.read)  # by engine, and by model: of that which was last heard of
 
     def engines_changed(self) -> None:
         """An engine has come or gone."""
@@ -65,15 +65,16 @@ class Expectations:
         speed = self._speed(generation)
         return speed.prefill(generation.tokens_in) + generation.tokens_out * speed.step(context_of(generation))
 
-    def speed_of(self, model: str) -> Speed:
-        """What a new engine with a model is believed to be like, until it shows how it is."""
-        known = self._speeds.get(model)
+    def speed_of(self, engine: EngineUp) -> Speed:
+        """What an engine is believed to be like until it shows how it is: as it was under its name, or else as one with its model was."""
+        known = self._speeds.get(_name(engine)) or self._speeds.get(engine.model)
         return Speed() if known is None else known.copy()
 
     def learn(self, generation: Generation, load: Load, usage: Usage) -> None:
         """An engine has done a generation."""
         self._lengths.learn(generation, usage)
         self._speeds.note(load.engine.about.model, load.speed)
+        self._speeds.note(_name(load.engine.about), load.speed)
 
     def learned(self) -> Mapping[str, str | None]:
         """What successors should know, as far as it has changed since this was asked."""
@@ -99,3 +100,8 @@ class Expectations:
         """Engine time that a generation will need, of whose prompt so many tokens must be computed."""
         speed = self._speed(generation)
         return speed.prefill(computed) + generation.tokens_out * speed.share(context_of(generation))
+
+
+def _name(engine: EngineUp) -> str:
+    """Under which its speed is known: the next process on its place is as fast, if it has the same model."""
+    return f"{engine.model}@{engine.name}"

@@ -122,17 +122,17 @@ class Fleet:
         blamed that never ran.
 
         Returns:
-            Engines that take nothing more until they are empty and heard, since suspects wait for them.
+            Engines that take nothing more until they are empty and have said so, since suspects wait for them.
         """
         reserved: list[Engine] = []
         if not self._suspects:
             return reserved
         largest = self._largest()
-        for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), engine.heard < now)):
+        for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), bool(engine.cleared), engine.heard < now)):
             model = engine.about.model
             if any(other.about.model == model for other in reserved) or not self._may_try(engine, largest):
                 continue
-            if engine.holds or engine.heard < now:
+            if engine.holds or engine.cleared or engine.heard < now:
                 reserved.append(engine)
                 continue
             generation = self._suspects.pop(model, _takes(engine, largest), now)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from parrot.core import records
+from parrot.core.batch import place
 from parrot.core.cell import Cell
 from parrot.core.deadlines import retime
 from parrot.core.ending import cancel, fail, finished
@@ -20,6 +21,7 @@ from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationRetu
 from parrot.wire.to_engine import Cancel, Job, Reorder
 from parrot.wire.to_ledger import move, put
 
+AT_ONCE = 250  # reasons of what waits that are corrected with one batch
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 
 
@@ -31,7 +33,7 @@ class FoundSet:
 
 
 def assign(cell: Cell) -> None:
-    """Give what waits to engines with room, and say of what became ready in this batch and found none that it waits."""
+    """Give what waits to engines with room, and say of what became ready in this batch and found none why it waits."""
     _refresh_objectives(cell)
     _clear_for_suspects(cell)
     for decision in cell.fleet.assign(cell.now):
@@ -73,10 +75,10 @@ def found_set(cell: Cell, event: FoundSet) -> None:
     _set(cell, variable, generation)
 
 
-def _withdraw(cell: Cell, generation: Generation) -> None:
-    """If an engine holds it, it need not go on."""
-    if holder := cell.fleet.take(generation, cell.now):
-        cell.batch.order(holder, Cancel(variable=generation.variable, attempt=generation.attempt))
+def _withdraw(cell: Cell, generation: Generation) -> str:
+    """If an engine holds it, it need not go on; the id of the order that says so."""
+    holder = cell.fleet.take(generation, cell.now)
+    return cell.batch.order(holder, Cancel(variable=generation.variable, attempt=generation.attempt)) if holder else ""
 
 
 def _set(cell: Cell, variable: Variable, generation: Generation) -> None:
@@ -178,7 +180,8 @@ def _clear_for_suspects(cell: Cell) -> None:
     """Take innocents from engines on which suspects are to run alone; they go on elsewhere, or after them."""
     moved = cell.fleet.clear(cell.now)
     for generation in moved:
-        _withdraw(cell, generation)
+        engine = cell.fleet.engines[generation.engine]
+        engine.cleared[generation] = place(_withdraw(cell, generation))
         generation.again = "again, since a call that engines may have died of is tried alone where this one ran"
     cell.queue(moved)
 
@@ -230,8 +233,10 @@ def _send(cell: Cell, decision: Decision) -> None:
 
 
 def _note_queued(cell: Cell) -> None:
+    """Say why what waits does: of what has begun to, or waits for something else than was said."""
     reasons: dict[str | None, str] = {}  # by model
-    for generation in cell.queued:
+    told_otherwise = [cell.misinformed.popitem()[0] for _ in range(min(AT_ONCE, len(cell.misinformed)))]
+    for generation in dict.fromkeys([*cell.queued, *cell.fleet.policy.reworded(), *told_otherwise]):
         if generation.engine or generation.ended:
             continue
         model = generation.call.model
@@ -239,6 +244,10 @@ def _note_queued(cell: Cell) -> None:
             reasons[model] = _what_it_waits_for(cell, model)
             if model is not None:  # else any engine will do that comes
                 watch_model(cell, model)
+            if not cell.fleet.serves(model):
+                cell.unserved.setdefault(model, {})
+        if model in cell.unserved:
+            cell.unserved[model][generation] = None
         why = _with_history(generation, cell.fleet.policy.awaits(generation) or reasons[model])
         cell.batch.write(
             put(cell.keys.call(generation.call.id), records.waits(generation, why, slack(generation, cell.now))),
@@ -249,13 +258,10 @@ def _note_queued(cell: Cell) -> None:
 
 def _what_it_waits_for(cell: Cell, model: str | None) -> str:
     """Why what asks for a model, or for any, was not placed at once."""
-    engines = cell.fleet.engines.values()
-    serving = [engine for engine in engines if model in (None, engine.about.model)]
-    if not serving:
-        return f"waits for an engine that serves {model or 'any model'}; {_served(cell)}"
-    if any(engine.free and len(engine.holds) < engine.about.capacity.running for engine in serving):
-        return "waits though an engine has a free place: others come first, or its cache and what it computes leave no room now"
-    return f"waits for an engine with room that serves {model or 'any model'}"
+    wanted = f"that serves {model or 'any model'}"
+    if not cell.fleet.serves(model):
+        return f"waits for an engine {wanted}; {_served(cell)}"
+    return f"waits for an engine with room {wanted}: a place, space in its cache and no prompts before this one; others may come first"
 
 
 def _with_history(generation: Generation, why: str) -> str:

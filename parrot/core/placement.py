@@ -213,8 +213,8 @@ def _costs_more(best: Cost, other: Cost) -> str:
 
 
 def waits_for(generation: Generation, best: Cost, free: Cost) -> str:
-    """Why a generation waits for an engine though another one has room, in words."""
+    """Why a generation waits for an engine though another one has room, in words that hold when that has changed."""
     name, held = best.load.engine.about.name, min(best.held, generation.tokens_in)
     holds = f", which holds {held:,} of about {generation.tokens_in:,} prompt tokens" if held else ""
-    other = f"{free.load.engine.about.name} has room now and would take {free.own:.2f} s"
+    other = f"{free.load.engine.about.name} had room and would have taken {free.own:.2f} s"
     return f"waits for {name}{holds}: it should be done there in {best.own:.2f} s; {other}{_costs_more(best, free)}"

@@ -21,6 +21,8 @@ class Engine:
         id: of this incarnation.
         about: what it said of itself when it came up.
         holds: the generations that it was given and that have not ended, by variable.
+        cleared: what was taken from it so that another one runs alone there, with the place of the order that says so in its stream; as
+            long as it has not read that, it may die of them.
         draining: it will leave and is given nothing more.
         heard: when it last said anything, in seconds since the epoch.
     """
@@ -28,6 +30,7 @@ class Engine:
     about: EngineUp
     id: str = field(init=False)
     holds: dict[str, Generation] = field(default_factory=dict)
+    cleared: dict[Generation, tuple[int, ...]] = field(default_factory=dict)
     draining: bool = False
     heard: float = 0.0
 
@@ -91,6 +94,10 @@ class Policy(Protocol):
 
     def awaits(self, generation: Generation) -> str:
         """What a generation waits for by itself that `next` has not placed, in words; empty where that is just room."""
+        ...
+
+    def reworded(self) -> Collection[Generation]:
+        """Those that wait of which `awaits` does not say any more what it said, since this was last asked."""
         ...
 
     def priority(self, generation: Generation) -> int:

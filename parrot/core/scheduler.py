@@ -69,7 +69,8 @@ class Scheduler:
         self._lanes: list[Lane] = []
         self._sensitive = float("-inf")  # when sensitive work was last seen
         self._wake: float | None = None
-        self._aside: dict[Generation, Awaited] = {}  # what those that were put aside wait for
+        self._aside: dict[Generation, Awaited] = {}  # what those that were put aside wait for, or did when they were last looked at
+        self._reworded: dict[Generation, None] = {}  # of which that has changed
         self._due: dict[str, float] = {}  # what they wait for, and when that should be there
         self._stirred: dict[Program, None] = {}  # of which something has come or ended since the last round
         self._reckoned: dict[Program, None] = {}  # of which ways have been found anew since then
@@ -137,7 +138,7 @@ class Scheduler:
         self._stir((generation,))
 
     def came(self, engine: Engine) -> None:
-        self._candidates.add(engine, self._expectations.speed_of(engine.about.model))
+        self._candidates.add(engine, self._expectations.speed_of(engine.about))
         self._expectations.engines_changed()
         self._reckoned.update((generation.program.whole(), None) for generation in self._backlog)  # broad programs are shorter now
         for awaited in self._backlog.awaited():
@@ -146,6 +147,8 @@ class Scheduler:
     def gone(self, engine: Engine) -> None:
         self._candidates.remove(engine)
         self._expectations.engines_changed()
+        for generation in [generation for generation, awaited in self._aside.items() if awaited.name == engine.id]:
+            self._awaits_nothing(generation)
         for awaited in self._backlog.awaited():  # another kind may be the smallest one that comes into question
             self._backlog.call(awaited, len(self._backlog))
 
@@ -165,6 +168,10 @@ class Scheduler:
 
     def awaits(self, generation: Generation) -> str:
         return self._aside[generation].words if generation in self._aside else ""
+
+    def reworded(self) -> Collection[Generation]:
+        reworded, self._reworded = self._reworded, {}
+        return [generation for generation in reworded if generation in self._backlog]
 
     def wake(self) -> float | None:
         return self._wake
@@ -187,9 +194,10 @@ class Scheduler:
                 return placed
             if placed is None:
                 self._keep_free(generation, now)
+                self._awaits_nothing(generation)
                 self._backlog.pass_over()
             else:
-                self._aside[generation] = placed
+                self._awaits(generation, placed)
                 self._backlog.put_aside(placed.name)
                 fewer = True
         self._open = {}
@@ -283,6 +291,20 @@ class Scheduler:
         """Whether that is an engine which takes nothing more."""
         load = self._candidates.loads.get(awaited)
         return load is not None and load.engine.draining
+
+    def _awaits(self, generation: Generation, awaited: Awaited) -> None:
+        """It waits for something of its own."""
+        before = self._aside.get(generation)
+        if before is None or before.name != awaited.name or not before.words:  # else its words differ by a few seconds
+            self._reworded[generation] = None
+        self._aside[generation] = awaited
+
+    def _awaits_nothing(self, generation: Generation) -> None:
+        """It waits for room, as all do; the name is kept for those who waited for the same."""
+        before = self._aside.get(generation)
+        if before is not None and before.words:
+            self._aside[generation] = before._replace(words="")
+            self._reworded[generation] = None
 
     def _foresee_no_more(self, generation: Generation) -> None:
         self._prefixes.need_no_more(generation.foreseen)

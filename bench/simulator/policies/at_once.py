@@ -49,6 +49,9 @@ class AtOnce(ABC):
     def awaits(self, generation: Generation) -> str:
         return ""  # it waits in an engine
 
+    def reworded(self) -> Collection[Generation]:
+        return ()
+
     def priority(self, generation: Generation) -> int:
         return 0  # the same for all, unless the router knows more
 

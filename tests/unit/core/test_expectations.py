@@ -25,7 +25,7 @@ class Seen:
     def add(self, name: str, model: str = "m") -> Load:
         engine = make_engine(name, model=model)
         self.prefixes.add(name)
-        load = self.loads[name] = Load(engine, self.expectations.speed_of(model))
+        load = self.loads[name] = Load(engine, self.expectations.speed_of(engine.about))
         self.expectations.engines_changed()
         return load
 
@@ -57,7 +57,18 @@ def test_what_a_new_engine_then_shows_is_not_believed_of_others(seen: Seen) -> N
 def test_the_speed_of_a_model_is_known_when_its_last_engine_is_gone(seen: Seen) -> None:
     seen.done(seen.add("e1"))
     del seen.loads["e1"]
-    assert seen.expectations.speed_of("m").token_seconds == pytest.approx(SLOW, rel=0.05)
+    assert seen.expectations.speed_of(make_engine("e2").about).token_seconds == pytest.approx(SLOW, rel=0.05)
+
+
+def test_engines_with_one_model_are_as_fast_for_a_successor_as_each_has_shown_itself(seen: Seen) -> None:
+    slow, fast = seen.add("slow"), seen.add("fast")
+    seen.done(slow)
+    seen.done(fast)
+    fast.speed.learn_prefill(10_000_000, 1.0)
+    learned, successor = seen.expectations.learned(), Seen()
+    successor.expectations.recall({name: text for name, text in learned.items() if text is not None})
+    assert successor.add("slow").speed.token_seconds == pytest.approx(SLOW, rel=0.05)
+    assert successor.add("fast").speed.token_seconds < SLOW / 10
 
 
 def test_a_successor_is_told_what_was_learned_once(seen: Seen) -> None:
@@ -65,7 +76,7 @@ def test_a_successor_is_told_what_was_learned_once(seen: Seen) -> None:
     learned, successor = seen.expectations.learned(), Seen()
     assert seen.expectations.learned() == {}
     successor.expectations.recall({name: text for name, text in learned.items() if text is not None})
-    assert successor.expectations.speed_of("m").token_seconds == pytest.approx(SLOW, rel=0.05)
+    assert successor.expectations.speed_of(make_engine("e2").about).token_seconds == pytest.approx(SLOW, rel=0.05)
     for one in (seen, successor):
         generation = make_generation(tokens_out=0.0)
         one.expectations.added(generation)

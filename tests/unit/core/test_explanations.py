@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from parrot.core.generation_rules import AT_ONCE
 from parrot.criteria import Criterion
-from parrot.wire.to_core import EngineDown, GenerationReturned, Usage
+from parrot.wire.to_core import CancelVariable, EngineDown, GenerationReturned, Usage
 from tests.unit.core.cell import call
 from tests.unit.core.stage import SHARED, Stage, ask, short, up, want, words
 
@@ -147,6 +148,67 @@ def test_where_there_is_no_engine_a_call_says_so() -> None:
     assert stage.call("a")["why"] == "waits for an engine that serves any model; there is no engine at all"
 
 
+def test_what_waited_for_any_engine_at_all_does_not_say_so_when_there_is_one() -> None:
+    stage = Stage()
+    stage.tell(*(ask(f"a{number}") for number in range(AT_ONCE + 2)), ask("b", model="n"), ask("ended"))
+    stage.tell(CancelVariable(session="s", variable="ended.x"))
+    stage.tell(up("e1", running=1))
+    (running,) = stage.running()["e1"]
+    waiting = [f"a{number}" for number in range(AT_ONCE + 2) if f"a{number}" != running]
+    assert sum("no engine at all" in stage.call(name)["why"] for name in waiting) == 1
+    stage.wait(0.1)
+    assert {stage.call(name)["why"].split(":")[0] for name in waiting} == {"waits for an engine with room that serves any model"}
+    assert stage.call("b")["why"] == "waits for an engine that serves n; there is no engine at all"
+    assert (stage.call("ended")["state"], stage.call(running)["state"]) == ("cancelled", "placed")
+    cell = stage.machine.cell
+    assert (cell.misinformed, [one.call.id for told in cell.unserved.values() for one in told]) == ({}, ["b"])
+    stage.tell(CancelVariable(session="s", variable="b.x"))
+    assert not cell.unserved
+
+
+def test_what_waited_for_a_holder_that_is_gone_does_not_name_it_any_more() -> None:
+    stage = Stage(up("e1", running=1), up("e2", running=1))
+    book = words(20_000, "book")
+    stage.tell(ask("first", book))
+    holder = stage.where["first"]
+    other = "e2" if holder == "e1" else "e1"
+    stage.finish("first")
+    stage.report(holder, "first")
+    stage.tell(ask("second", book))
+    stage.tell(ask("third", book))
+    assert holder in stage.call("third")["why"]
+    stage.tell(EngineDown(engine=holder, reason="drained"))
+    waiting = next(name for name in ("second", "third") if stage.call(name)["state"] == "queued")
+    assert stage.running() == {other: [{"second": "third", "third": "second"}[waiting]]}
+    for record in (stage.call(waiting), stage.variable(f"{waiting}.x")):
+        assert record["why"].startswith("waits for an engine with room that serves any model")
+
+
+def test_what_waited_for_a_holder_does_not_say_so_when_there_is_room_nowhere() -> None:
+    stage = Stage(up("e1", running=1))
+    book = words(20_000, "book")
+    stage.tell(ask("first", book))
+    stage.finish("first")
+    stage.report("e1", "first")
+    stage.tell(ask("second", book))
+    stage.tell(up("e2"))
+    stage.tell(ask("third", book))
+    assert stage.call("third")["why"].startswith("waits for e1, which holds")
+    stage.tell(ask("other", words(80_000, "other")))
+    assert stage.where["other"] == "e2"
+    stage.wait(2.0)
+    assert stage.call("third")["why"].startswith("waits for an engine with room that serves any model")
+
+
+def test_what_waits_for_a_large_engine_says_so_of_a_larger_one_when_that_is_gone() -> None:
+    stage = Stage(up("small", context=1_000), up("large", context=10_000, running=1), up("largest", context=50_000, running=1))
+    stage.tell(ask("a", words(5_000, "a")), ask("b", words(5_000, "b")))
+    stage.tell(ask("c", words(5_000, "c")))
+    assert stage.call("c")["why"] == "waits for an engine with room that takes 10,000 tokens of context"
+    stage.tell(EngineDown(engine="large", reason="drained"))
+    assert stage.call("c")["why"] == "waits for an engine with room that takes 50,000 tokens of context"
+
+
 def test_what_waits_for_the_holder_of_its_prompt_does_not_say_that_there_is_no_room() -> None:
     stage = Stage(up("e1", running=1), up("e2", running=1))
     book = words(20_000, "book")
@@ -158,7 +220,7 @@ def test_what_waits_for_the_holder_of_its_prompt_does_not_say_that_there_is_no_r
     stage.tell(ask("third", book))
     assert (stage.where["second"], stage.call("third")["state"]) == (holder, "queued")
     assert stage.call("third")["why"].startswith(f"waits for {holder}, which holds ")
-    said = re.fullmatch(r".*done there in (\S+) s; \w+ has room now and would take (\S+) s", stage.call("third")["why"])
+    said = re.fullmatch(r".*done there in (\S+) s; \w+ had room and would have taken (\S+) s", stage.call("third")["why"])
     assert said is not None
     assert float(said[1]) < float(said[2])
 
@@ -171,7 +233,7 @@ def test_what_waits_though_it_would_be_done_sooner_elsewhere_says_why() -> None:
     stage.tell(ask("busy", SHARED + "busy", most=64))
     stage.tell(up("e2", running=1))
     stage.tell(ask("next", SHARED + "next"))
-    said = re.fullmatch(r"waits for e1, .* in (\S+) s; e2 has room now and would take (\S+) s(.*)", stage.call("next")["why"])
+    said = re.fullmatch(r"waits for e1, .* in (\S+) s; e2 had room and would have taken (\S+) s(.*)", stage.call("next")["why"])
     assert said is not None
     assert float(said[2]) < float(said[1])
     assert said[3] == ", but there it would cost more in all, more of its prompt computed"

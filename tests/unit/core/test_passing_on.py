@@ -41,7 +41,7 @@ def written(cell: Cell) -> list[Op]:
 def test_what_was_learned_is_written_with_the_batch_that_is_committed_anyhow(cell: Cell) -> None:
     ((name, _, *flat),) = do(cell, "a")
     assert name == "HSET"
-    assert set(flat[::2]) == {"length:f.x", "length:*", "speed:m"}
+    assert set(flat[::2]) == {"length:f.x", "length:*", "speed:m", "speed:m@e1"}
 
 
 def test_it_is_written_rarely_and_then_what_has_changed_since(cell: Cell) -> None:
@@ -50,7 +50,7 @@ def test_it_is_written_rarely_and_then_what_has_changed_since(cell: Cell) -> Non
     assert do(cell, "b", "g") == []
     cell.now += 0.2
     ((_, _, *flat),) = submit(cell, "c")
-    assert set(flat[::2]) == {"length:g.x", "length:*", "speed:m"}
+    assert set(flat[::2]) == {"length:g.x", "length:*", "speed:m", "speed:m@e1"}
 
 
 def test_no_batch_is_committed_for_it_alone(cell: Cell) -> None:
@@ -102,12 +102,12 @@ def test_what_is_forgotten_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abcd":
         cell.now += RARELY
         do(cell, name, function=name)
-    assert cell.store.hashes[KEYS.learned].keys() == {"length:c.x", "length:d.x", "length:*", "speed:m"}
+    assert cell.store.hashes[KEYS.learned].keys() == {"length:c.x", "length:d.x", "length:*", "speed:m", "speed:m@e1"}
 
 
 def test_what_somebody_else_wrote_stops_no_takeover_and_is_deleted(cell: Cell) -> None:
     do(cell, "a")
-    cell.store.hashes[KEYS.learned] |= {"length:g.x": "odd", "speed:m": '{"prompt_tokens": -1}', "whatever": ""}
+    cell.store.hashes[KEYS.learned] |= {"length:g.x": "odd", "speed:m": '{"prompt_tokens": -1}', "speed:m@e1": "", "whatever": ""}
     cell.restart()
     cell.tell(engine_up("e2"))
     assert cell.store.hashes[KEYS.learned].keys() == {"length:f.x", "length:*", "whatever"}
