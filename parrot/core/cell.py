@@ -31,8 +31,8 @@ class Cell:
         changed: sessions whose progress is to be written with this batch.
         queued: generations that became ready in this batch.
         stirred: generations whose objective is to be derived again.
-        unserved: those of which was said that there is no engine for them, by the model that they ask for; and misinformed: those for
-            which one has come since.
+        unserved: those of which was said that there is no engine for them, by the model that they ask for.
+        misinformed: those that may wait for something else by now than was said of them.
         passed_on: when what was learned was last written for successors, in seconds since the epoch.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parrot.core import records
+from parrot.core.batch import place
 from parrot.core.cell import Cell
 from parrot.core.graph import Call, Generation, Session, Variable
 from parrot.core.objectives import producers
@@ -48,7 +49,7 @@ def stop(cell: Cell, variable: Variable, state: VariableState, error: ParrotErro
         end(cell, ended, state, records.failure(said.code, str(said), cell.at))
         if producer is not None:
             if engine := cell.fleet.take(producer, cell.now):
-                cell.batch.order(engine, Cancel(variable=ended.id, attempt=producer.attempt))
+                let_go(cell, engine, producer)
             cell.over(producer)
             cell.stirred.extend(producers(cell.graph, producer))  # one less who asks something of them
             producer.call.failed |= state == VariableState.FAILED
@@ -56,6 +57,13 @@ def stop(cell: Cell, variable: Variable, state: VariableState, error: ParrotErro
             finished(cell, producer.call)
             stopped.append(producer)
     return stopped
+
+
+def let_go(cell: Cell, engine: str, generation: Generation) -> None:
+    """Tell an engine that it need not go on with the current attempt of a generation."""
+    order = cell.batch.order(engine, Cancel(variable=generation.variable, attempt=generation.attempt))
+    if (holder := cell.fleet.engines.get(engine)) is not None:
+        holder.told = place(order)
 
 
 def finished(cell: Cell, call: Call) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from parrot.core import records
 from parrot.core.batch import place
 from parrot.core.cell import Cell
-from parrot.core.ending import fail
+from parrot.core.ending import fail, let_go
 from parrot.core.graph import Generation
 from parrot.core.policy import Engine
 from parrot.errors import InternalError, PoisonCall
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineHolds, EngineUp
-from parrot.wire.to_engine import Cancel, TellHoldings
+from parrot.wire.to_engine import TellHoldings
 from parrot.wire.to_ledger import bury_call, move, put
 
 MAX_DEATHS = 3  # engines that may die of one generation before it is given up
@@ -25,9 +25,10 @@ def engine_up(cell: Cell, event: EngineUp) -> None:
         _left(cell, event.previous)
         _false_alarm(cell, event.previous)
     engine = Engine(event, heard=cell.now)
+    is_served = cell.fleet.serves(event.model)
     cell.fleet.add(engine)
-    for model in (event.model, None):
-        cell.misinformed.update(cell.unserved.pop(model, {}))
+    if not is_served:
+        _said_otherwise(cell)
     cell.timers.drop(("unserved", event.model))
     cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
     cell.batch.write(
@@ -51,15 +52,26 @@ def engine_beat(cell: Cell, event: EngineBeat) -> None:
         # It was given up, and its attempts are fenced off. If its stream is still there, it will learn that from its absence.
         cell.batch.abandoned.append(event.engine)
         return
-    engine.draining = event.draining
+    if event.draining and not engine.draining:
+        engine.draining = True
+        _ask_why(cell, engine.about.model)
     cell.timers.set(("lease", event.engine), cell.now + cell.limits.lease)
     cell.batch.write(put(cell.keys.engine(event.engine), records.beat(event, cell.at)))
-    read = place(event.read)
-    if event.holds is None:  # it is of the version before, and does not say
-        engine.cleared = {}
-    else:
-        _reconcile(cell, engine, read, frozenset(event.holds))
-        engine.cleared = {generation: order for generation, order in engine.cleared.items() if order > read}
+    says_nothing = event.holds is None and not event.read  # it is of the version before
+    engine.read = engine.told if says_nothing else place(event.read)
+    if engine.clearing and engine.told <= engine.read:
+        _let_gone(cell, engine, frozenset(event.holds or ()))
+    if event.holds is not None:
+        _reconcile(cell, engine, engine.read, frozenset(event.holds))
+
+
+def _let_gone(cell: Cell, engine: Engine, holds: frozenset[str]) -> None:
+    """An engine has read that it is to let go what it holds, so that a suspect runs there alone."""
+    gone = [generation for name, generation in engine.holds.items() if name not in holds]
+    for generation in gone:
+        cell.fleet.take(generation, cell.now)
+        generation.again = "again, since a call that engines may have died of is tried alone where this one ran"
+    cell.queue(gone)
 
 
 def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozenset[str]) -> None:
@@ -73,7 +85,7 @@ def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozens
     for generation in lost:
         cell.fleet.take(generation, cell.now)
         # It may have published a value that is lost now and must not go on with it.
-        cell.batch.order(engine.id, Cancel(variable=generation.variable, attempt=generation.attempt))
+        let_go(cell, engine.id, generation)
         generation.again = f"again, since {engine.about.name} has read the job and holds it no more, but what became of it was lost"
         generation.lost += 1
     for generation in lost:
@@ -103,10 +115,6 @@ def lease_over(cell: Cell, name: str) -> None:
     """An engine was silent for too long or said that it broke: it died of one of the calls that it held, or of something else."""
     engine = cell.fleet.engines[name]
     held = _lose(cell, engine)
-    for generation in engine.cleared:
-        if not generation.ended:  # wherever it is by now: with those, it is not tried more often than others
-            generation.deaths |= {name}
-            cell.batch.write(move(cell.keys.variable(generation.variable), records.suspicion(generation)))
     for generation in held:
         generation.deaths |= {name}
         if generation.suspect and len(held) == 1 and len(generation.deaths) >= MAX_DEATHS:
@@ -133,7 +141,24 @@ def _lose(cell: Cell, engine: Engine) -> list[Generation]:
     cell.batch.write(("SREM", cell.keys.engines, engine.id), ("DEL", cell.keys.engine(engine.id)))
     held = cell.fleet.lose(engine, cell.now)
     watch_model(cell, engine.about.model)
+    _ask_why(cell, engine.about.model)
     return held
+
+
+def _ask_why(cell: Cell, model: str) -> None:
+    """Engines with a model leave or are gone: if no other one is there, what waits for it does so for another reason now."""
+    for asked in (model, None):
+        if not cell.fleet.serves(asked, staying=True):
+            cell.misinformed.update((generation, None) for generation in cell.fleet.waiting() if generation.call.model == asked)
+    if not cell.fleet.serves(model):
+        _said_otherwise(cell)
+
+
+def _said_otherwise(cell: Cell) -> None:
+    """Other models are served than those that were told to what waits for one that is not."""
+    for unserved in cell.unserved.values():
+        cell.misinformed.update(unserved)
+    cell.unserved.clear()
 
 
 def watch_model(cell: Cell, model: str) -> None:

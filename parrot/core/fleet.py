@@ -7,7 +7,7 @@ from math import inf
 
 from parrot.core.graph import Generation
 from parrot.core.policy import Decision, Engine, Policy
-from parrot.core.suspects import Suspects
+from parrot.core.suspects import Suspects, Takes
 from parrot.core.urgency import slack
 from parrot.wire.to_core import Usage
 
@@ -30,9 +30,9 @@ class Fleet:
         self.engines[engine.id] = engine
         self.policy.came(engine)
 
-    def serves(self, model: str | None) -> bool:
-        """Whether an engine is there with a model; any will do if none is named."""
-        return any(model in (None, engine.about.model) for engine in self.engines.values())
+    def serves(self, model: str | None, staying: bool = False) -> bool:
+        """Whether an engine is there with a model, and stays if that is asked for; any will do if no model is named."""
+        return any(model in (None, engine.about.model) and not (staying and engine.draining) for engine in self.engines.values())
 
     def push(self, generation: Generation, now: float) -> None:
         """A generation can run. One that comes back keeps its place before those that became ready after it."""
@@ -51,6 +51,7 @@ class Fleet:
 
     def hold(self, generation: Generation, engine: Engine, now: float) -> None:
         """An engine has been given a generation."""
+        engine.clearing = False
         generation.engine = engine.id
         engine.holds[generation.variable] = generation
         self.policy.given(generation, engine, now)
@@ -85,13 +86,13 @@ class Fleet:
         self.policy.gone(engine)
         return held
 
-    def clear(self, now: float) -> list[Generation]:
-        """What is to be taken from engines that suspects shall have for themselves.
+    def clear(self, now: float) -> list[Engine]:
+        """Engines that are to let go what they hold, since suspects shall have them for themselves.
 
         To let an engine run dry takes as long as its longest generation; elsewhere, what it held goes on from its last checkpoint. No more
         than every other engine of a model is cleared, but one if there is only one; suspects beyond that take turns.
         """
-        found: list[Generation] = []
+        found: list[Engine] = []
         largest = self._largest() if self._suspects else {}
         for model in largest:
             alike = [engine for engine in self.engines.values() if engine.about.model == model and self._may_try(engine, largest)]
@@ -101,10 +102,12 @@ class Fleet:
             if 2 * len(apart) < len(alike):
                 clearable = [engine for engine in alike if engine.free]
             else:
-                clearable = [engine for engine in apart if _turn_ends(engine) <= now]
+                clearable = [engine for engine in apart if not engine.clearing and _turn_ends(engine) <= now]
             heard = [engine for engine in clearable if engine.heard >= now]
             if heard:
-                found += min(heard, key=lambda engine: (_turn_ends(engine), len(engine.holds))).holds.values()
+                found.append(min(heard, key=lambda engine: (_turn_ends(engine), len(engine.holds))))
+        for engine in found:
+            engine.clearing = True
         return found
 
     def assign(self, now: float) -> Iterator[Decision]:
@@ -128,14 +131,14 @@ class Fleet:
         if not self._suspects:
             return reserved
         largest = self._largest()
-        for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), bool(engine.cleared), engine.heard < now)):
+        for engine in sorted(self.engines.values(), key=lambda engine: (len(engine.holds), not engine.is_empty, engine.heard < now)):
             model = engine.about.model
             if any(other.about.model == model for other in reserved) or not self._may_try(engine, largest):
                 continue
-            if engine.holds or engine.cleared or engine.heard < now:
+            if not engine.is_empty or engine.heard < now:
                 reserved.append(engine)
                 continue
-            generation = self._suspects.pop(model, _takes(engine, largest), now)
+            generation = self._suspects.pop(_takes(engine, largest), now)
             why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
             decision = Decision(generation, engine, why, slack=slack(generation, now))
             self._give(decision, now)
@@ -152,17 +155,17 @@ class Fleet:
 
     def _may_try(self, engine: Engine, largest: Mapping[str, int]) -> bool:
         """Whether it stays, and a suspect waits that fits into it."""
-        return not engine.draining and self._suspects.serves(engine.about.model, _takes(engine, largest))
+        return not engine.draining and self._suspects.serves(_takes(engine, largest))
 
     def _give(self, decision: Decision, now: float) -> None:
         decision.generation.attempt += 1
         self.hold(decision.generation, decision.engine, now)
 
 
-def _takes(engine: Engine, largest: Mapping[str, int]) -> float:
-    """Tokens of context that an engine takes; what no engine of its model takes may be tried on the largest, which says so."""
-    takes = engine.about.capacity.context_tokens
-    return takes if takes < largest[engine.about.model] else inf
+def _takes(engine: Engine, largest: Mapping[str, int]) -> Takes:
+    """Tokens of context that an engine takes; what none takes that it may have may be tried on the largest, which says so."""
+    model, takes = engine.about.model, engine.about.capacity.context_tokens
+    return {model: takes if takes < largest[model] else inf, None: takes if takes < max(largest.values()) else inf}
 
 
 def _turn_ends(engine: Engine) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 from parrot.core import records
-from parrot.core.batch import place
 from parrot.core.cell import Cell
 from parrot.core.deadlines import retime
-from parrot.core.ending import cancel, fail, finished
+from parrot.core.ending import cancel, fail, finished, let_go
 from parrot.core.engine_rules import hear, watch_model
 from parrot.core.graph import Generation, Variable
 from parrot.core.objectives import refresh
@@ -18,7 +18,7 @@ from parrot.core.urgency import slack
 from parrot.errors import ContextTooLong, EngineError, NoEngine, from_wire
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked, Usage
-from parrot.wire.to_engine import Cancel, Job, Reorder
+from parrot.wire.to_engine import Job, Reorder
 from parrot.wire.to_ledger import move, put
 
 AT_ONCE = 250  # reasons of what waits that are corrected with one batch
@@ -75,10 +75,10 @@ def found_set(cell: Cell, event: FoundSet) -> None:
     _set(cell, variable, generation)
 
 
-def _withdraw(cell: Cell, generation: Generation) -> str:
-    """If an engine holds it, it need not go on; the id of the order that says so."""
-    holder = cell.fleet.take(generation, cell.now)
-    return cell.batch.order(holder, Cancel(variable=generation.variable, attempt=generation.attempt)) if holder else ""
+def _withdraw(cell: Cell, generation: Generation) -> None:
+    """If an engine holds it, it need not go on."""
+    if holder := cell.fleet.take(generation, cell.now):
+        let_go(cell, holder, generation)
 
 
 def _set(cell: Cell, variable: Variable, generation: Generation) -> None:
@@ -177,13 +177,10 @@ def _refresh_objectives(cell: Cell) -> None:
 
 
 def _clear_for_suspects(cell: Cell) -> None:
-    """Take innocents from engines on which suspects are to run alone; they go on elsewhere, or after them."""
-    moved = cell.fleet.clear(cell.now)
-    for generation in moved:
-        engine = cell.fleet.engines[generation.engine]
-        engine.cleared[generation] = place(_withdraw(cell, generation))
-        generation.again = "again, since a call that engines may have died of is tried alone where this one ran"
-    cell.queue(moved)
+    """Engines on which suspects are to run alone let go what they hold; once they have said so, it goes on elsewhere, or after them."""
+    for engine in cell.fleet.clear(cell.now):
+        for generation in engine.holds.values():
+            let_go(cell, engine.id, generation)
 
 
 def job_of(generation: Generation, salt: str) -> Job:
@@ -233,10 +230,13 @@ def _send(cell: Cell, decision: Decision) -> None:
 
 
 def _note_queued(cell: Cell) -> None:
-    """Say why what waits does: of what has begun to, or waits for something else than was said."""
+    """Say why what waits does: of what has begun to, and of some of what waits for something else than was said."""
     reasons: dict[str | None, str] = {}  # by model
-    told_otherwise = [cell.misinformed.popitem()[0] for _ in range(min(AT_ONCE, len(cell.misinformed)))]
-    for generation in dict.fromkeys([*cell.queued, *cell.fleet.policy.reworded(), *told_otherwise]):
+    cell.misinformed.update((generation, None) for generation in cell.fleet.policy.reworded())
+    corrected = list(islice(cell.misinformed, AT_ONCE))
+    for generation in corrected:
+        del cell.misinformed[generation]
+    for generation in dict.fromkeys([*cell.queued, *corrected]):
         if generation.engine or generation.ended:
             continue
         model = generation.call.model
@@ -248,7 +248,7 @@ def _note_queued(cell: Cell) -> None:
                 cell.unserved.setdefault(model, {})
         if model in cell.unserved:
             cell.unserved[model][generation] = None
-        why = _with_history(generation, cell.fleet.policy.awaits(generation) or reasons[model])
+        why = _with_history(generation, cell.fleet.policy.awaits(generation) or _to_run_alone(generation) or reasons[model])
         cell.batch.write(
             put(cell.keys.call(generation.call.id), records.waits(generation, why, slack(generation, cell.now))),
             move(cell.keys.variable(generation.variable), records.queued(generation, why)),
@@ -261,7 +261,13 @@ def _what_it_waits_for(cell: Cell, model: str | None) -> str:
     wanted = f"that serves {model or 'any model'}"
     if not cell.fleet.serves(model):
         return f"waits for an engine {wanted}; {_served(cell)}"
+    if not cell.fleet.serves(model, staying=True):
+        return f"waits for an engine {wanted}: those that do are leaving"
     return f"waits for an engine with room {wanted}: a place, space in its cache and no prompts before this one; others may come first"
+
+
+def _to_run_alone(generation: Generation) -> str:
+    return f"waits to run alone on an engine: {len(generation.deaths)} engines died while they held it" if generation.suspect else ""
 
 
 def _with_history(generation: Generation, why: str) -> str:

@@ -54,7 +54,7 @@ class Charge(NamedTuple):
 
     def left(self, now: float) -> float:
         """The part of it that should not be done yet, from 0 to 1."""
-        return max(0.0, min(1.0, (self.ends - now) / (self.ends - self.began)))
+        return max(0.0, min(1.0, (self.ends - now) / max(1e-9, self.ends - self.began)))  # nothing is left of what takes no time
 
 
 class Load:
@@ -120,8 +120,9 @@ class Load:
         computed = max(0.0, generation.tokens_in - held)
         context, sensitive = context_of(generation), generation.objective.sensitive
         ahead = max(0.0, self.filled - now) / self.speed.token_seconds
-        self._prompted = self._prompts(now) + self.speed.prefill(computed)
-        self._prompted_at, self._paced_at = now, 0.0
+        since = min(0.0, now - self._prompted_at)  # a successor is told of what an engine holds in no order of time
+        self._prompted = self._prompts(max(now, self._prompted_at)) + self.speed.prefill(computed) * exp(since / LATELY)
+        self._prompted_at, self._paced_at = max(now, self._prompted_at), 0.0
         if not self._charges:
             self._origin = now
         self.filled = max(now, self.filled) + self.speed.prefill(computed)

@@ -21,17 +21,19 @@ class Engine:
         id: of this incarnation.
         about: what it said of itself when it came up.
         holds: the generations that it was given and that have not ended, by variable.
-        cleared: what was taken from it so that another one runs alone there, with the place of the order that says so in its stream; as
-            long as it has not read that, it may die of them.
         draining: it will leave and is given nothing more.
+        clearing: it was told to let go all that it holds, so that another one runs alone there; until it has, it may die of that.
+        told: the place in its stream of the last order to let something go, and read: what it has said that it has read.
         heard: when it last said anything, in seconds since the epoch.
     """
 
     about: EngineUp
     id: str = field(init=False)
     holds: dict[str, Generation] = field(default_factory=dict)
-    cleared: dict[Generation, tuple[int, ...]] = field(default_factory=dict)
     draining: bool = False
+    clearing: bool = False
+    told: tuple[int, ...] = ()
+    read: tuple[int, ...] = ()
     heard: float = 0.0
 
     def __post_init__(self) -> None:
@@ -39,8 +41,15 @@ class Engine:
 
     @property
     def free(self) -> bool:
-        """It may be given something: it stays, and does not try out a suspect."""
-        return not self.draining and not (len(self.holds) == 1 and any(generation.suspect for generation in self.holds.values()))
+        """It may be given something: it stays, and neither tries out a suspect nor makes room for one."""
+        if self.draining or (self.clearing and self.holds):
+            return False
+        return not (len(self.holds) == 1 and any(generation.suspect for generation in self.holds.values()))
+
+    @property
+    def is_empty(self) -> bool:
+        """It runs nothing, and has said so: what it was told to let go is not there any more."""
+        return not self.holds and self.told <= self.read
 
 
 class Decision(NamedTuple):

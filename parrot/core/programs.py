@@ -22,9 +22,8 @@ class Program:
         name: of its first call.
 
     Attributes:
-        members: its generations that have not ended, and whether each could run already.
+        members: its generations that have not ended, numbered as they came.
         arrived: when it began to be of work again, in seconds since the epoch: a conversation that goes on begins anew with each turn.
-        active: members that can run or do.
         awaited: members that somebody waits for.
         attained: seconds of engine time that its generations have had.
         rest: seconds of engine time that its generations are expected to need, and awaited_rest: those that somebody waits for.
@@ -34,14 +33,14 @@ class Program:
     """
 
     __slots__ = (
-        *("_changes", "_into", "_were_split", "active", "arrived", "attained", "awaited"),
-        *("_weighed", "awaited_rest", "awaited_way", "length", "members", "name", "rest", "tenant", "way"),
+        *("_begun", "_came", "_changes", "_into", "_were_split", "arrived", "attained", "awaited", "awaited_rest"),
+        *("_weighed", "awaited_way", "length", "members", "name", "rest", "tenant", "way"),
     )
 
     def __init__(self, tenant: str, name: str = "") -> None:
         self.tenant = tenant
         self.name = name
-        self.members: dict[Generation, bool] = {}
+        self.members: dict[Generation, int] = {}
         self.arrived = 0.0
         self.attained = 0.0
         self.rest = 0.0
@@ -49,12 +48,23 @@ class Program:
         self.way = 0.0
         self.awaited_way = 0.0
         self.length = 0.0
-        self.active = 0
         self.awaited = 0
+        self._begun: dict[Generation, None] = {}  # members that can run or do: few of many
+        self._came = 0  # members so far
         self._changes = 0
         self._weighed = 0  # how many were active when they were last weighed
         self._were_split = False  # when ways were reckoned
         self._into: Program | None = None
+
+    @property
+    def active(self) -> int:
+        """How many of its members can run or do."""
+        return len(self._begun)
+
+    @property
+    def begun(self) -> list[Generation]:
+        """Its members that can run or do, as they came."""
+        return sorted(self._begun, key=self.members.__getitem__)
 
     @property
     def served(self) -> float:
@@ -86,18 +96,18 @@ class Program:
             if large.arrived - small.arrived > NOTABLE:
                 large._changes += len(large.members)  # all of it goes before what it went after
             large.arrived = small.arrived
-        large.members |= small.members
+        large._number(small.members)
+        large._begun |= small._begun
         large.attained += small.attained
         large.rest += small.rest
         large.awaited_rest += small.awaited_rest
         large.way = max(large.way, small.way)
         large.awaited_way = max(large.awaited_way, small.awaited_way)
         large.length = max(large.length, small.length)
-        large.active += small.active
         large.awaited += small.awaited
         large._were_split |= small._were_split
         large._changes += small._changes
-        small._into, small.members = large, {}
+        small._into, small.members, small._begun = large, {}, {}
         return large
 
     def weigh(self) -> bool:
@@ -117,27 +127,26 @@ class Program:
         """More work."""
         if not self.members:
             self.arrived = now
-        for generation in generations:
-            self.members[generation] = False
-            self._changes += 1
+        came = self._came
+        self._number(generations)
+        self._changes += self._came - came
 
     def begin(self, generation: Generation) -> None:
         """A member can run; its tail is reckoned."""
-        if not self.members[generation]:
-            self.members[generation] = True
-            self.active += 1
+        self._begun[generation] = None
         self._lengthen(generation)
 
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
-        begun = self.members.pop(generation, None)
+        is_member = generation in self.members
+        self.members.pop(generation, None)
         self._changes += 1
         self.rest = max(0.0, self.rest - generation.service) if self.members else 0.0
-        if begun:
-            self.active -= 1
-            if not self.active:
+        if generation in self._begun:
+            del self._begun[generation]
+            if not self._begun:
                 self.way = self.awaited_way = 0.0
-        if begun is not None and generation.awaited:
+        if is_member and generation.awaited:
             self.awaited -= 1
             self.awaited_rest = max(0.0, self.awaited_rest - generation.service) if self.awaited else 0.0
 
@@ -168,7 +177,7 @@ class Program:
             generation.tail = _tail(generation)
             generation.asks = None  # who come after it may have to begin earlier than they said
             generation.late = latest(generation)
-            if self.members[generation]:
+            if generation in self._begun:
                 self._lengthen(generation)
         return True
 
@@ -193,8 +202,13 @@ class Program:
             self._were_split = True  # until ways are reckoned, for whatever comes then
             generation.tail = _tail(generation)
             self._changes += 1
-        if self.members[generation]:
+        if generation in self._begun:
             self._lengthen(generation)
+
+    def _number(self, generations: Iterable[Generation]) -> None:
+        for generation in generations:
+            self.members[generation] = self._came
+            self._came += 1
 
     def _lengthen(self, generation: Generation) -> None:
         tail = generation.tail

@@ -147,7 +147,7 @@ class Scheduler:
     def gone(self, engine: Engine) -> None:
         self._candidates.remove(engine)
         self._expectations.engines_changed()
-        for generation in [generation for generation, awaited in self._aside.items() if awaited.name == engine.id]:
+        for generation in tuple(self._aside):
             self._awaits_nothing(generation)
         for awaited in self._backlog.awaited():  # another kind may be the smallest one that comes into question
             self._backlog.call(awaited, len(self._backlog))
@@ -215,9 +215,8 @@ class Scheduler:
             self._reckon(program.whole())
             self._weigh(program.whole())
         for program in self._reckoned:
-            for generation, begun in program.members.items():  # none if it has become part of another one, which was reckoned then
-                if begun:
-                    self._backlog.improve(generation)
+            for generation in program.begun:  # none if it has become part of another one, which was reckoned then
+                self._backlog.improve(generation)
         self._stirred, self._reckoned = {}, {}
         self._backlog.sort_in()
 
@@ -348,8 +347,8 @@ class Scheduler:
     def _weigh(self, program: Program) -> None:
         """What runs of it counts as one again, where far fewer or more run than when that was last found."""
         if program.weigh():
-            for generation, begun in program.members.items():
-                if begun and (load := self._candidates.loads.get(generation.engine)) is not None:
+            for generation in program.begun:
+                if (load := self._candidates.loads.get(generation.engine)) is not None:
                     load.renamed(generation)
 
     def _stir(self, generations: Iterable[Generation]) -> None:

@@ -6,9 +6,11 @@ of another, and each comes to its end even if it has to begin anew with every tu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from parrot.core.graph import Generation
+
+Takes = Mapping[str | None, float]  # tokens of context that an engine takes, of who asks for its model and of who asks for none
 
 TURN = 0.25  # seconds of the first turn; it ends when the engine is heard after that
 
@@ -30,20 +32,20 @@ class Suspects:
     def __bool__(self) -> bool:
         return any(self._of(model) for model in self._waiting)
 
-    def serves(self, model: str, context: float) -> bool:
-        """Whether anything waits for an engine with this model that takes so many tokens."""
-        return any(True for _ in self._fitting(model, context))
+    def serves(self, takes: Takes) -> bool:
+        """Whether anything waits for an engine that takes so much."""
+        return any(True for _ in self._fitting(takes))
 
-    def pop(self, model: str, context: float, now: float) -> Generation:
-        """The next generation for an engine with this model that takes so many tokens, of which there is one; its turn begins."""
-        generation = min(self._fitting(model, context), key=lambda one: (one.turns, one.order))
+    def pop(self, takes: Takes, now: float) -> Generation:
+        """The next generation for an engine that takes so much, of which there is one; its turn begins."""
+        generation = min(self._fitting(takes), key=lambda one: (one.turns, one.order))
         del self._waiting[generation.call.model][generation]
         generation.turn_ends = now + TURN * 2**generation.turns
         generation.turns += 1
         return generation
 
-    def _fitting(self, model: str, context: float) -> Iterator[Generation]:
-        return (generation for name in (model, None) for generation in self._of(name) if generation.context_wanted <= context)
+    def _fitting(self, takes: Takes) -> Iterator[Generation]:
+        return (generation for model, tokens in takes.items() for generation in self._of(model) if generation.context_wanted <= tokens)
 
     def _of(self, model: str | None) -> dict[Generation, None]:
         """Those that ask for a model, without what was cancelled."""

@@ -8,6 +8,7 @@ from parrot.criteria import LATENCY
 from parrot.wire.to_core import CancelSession, CancelVariable, GenerationRevoked, WantVariable
 from parrot.wire.to_engine import Cancel
 from tests.unit.core.cell import KEYS, Cell, call, engine_up, open_session
+from tests.unit.core.stage import SHARED, Stage, ask, up
 
 
 @pytest.fixture
@@ -100,3 +101,17 @@ def test_revoking_what_has_ended_or_was_never_known_changes_nothing(cell: Cell) 
     cell.tell(cell.publish(*cell.take_jobs()))
     batch = cell.tell(GenerationRevoked(engine="e1", variable="a.x"), GenerationRevoked(engine="e1", variable="no-such"))
     assert (batch.operations, cell.variable("a.x")["state"]) == ([], "ready")
+
+
+def test_what_is_expected_to_take_no_time_at_all_can_be_cancelled() -> None:
+    stage = Stage(up("e1"))
+    for number in range(3):
+        stage.tell(ask(f"z{number}", SHARED))
+        engine, job = stage.job(f"z{number}")
+        stage.now += 3.0
+        stage.tell(stage.publish(job, engine))  # without a token
+    stage.tell(ask("a", SHARED))
+    stage.now += 1_000.0
+    stage.tell(ask("b", SHARED))
+    stage.tell(CancelVariable(session="s", variable="b.x"))
+    assert stage.call("b")["state"] == "cancelled"

@@ -8,7 +8,7 @@ import pytest
 
 from parrot.core.generation_rules import AT_ONCE
 from parrot.criteria import Criterion
-from parrot.wire.to_core import CancelVariable, EngineDown, GenerationReturned, Usage
+from parrot.wire.to_core import CancelVariable, EngineBeat, EngineDown, GenerationReturned, Usage
 from tests.unit.core.cell import call
 from tests.unit.core.stage import SHARED, Stage, ask, short, up, want, words
 
@@ -155,10 +155,10 @@ def test_what_waited_for_any_engine_at_all_does_not_say_so_when_there_is_one() -
     stage.tell(up("e1", running=1))
     (running,) = stage.running()["e1"]
     waiting = [f"a{number}" for number in range(AT_ONCE + 2) if f"a{number}" != running]
-    assert sum("no engine at all" in stage.call(name)["why"] for name in waiting) == 1
+    assert sum("no engine at all" in stage.call(name)["why"] for name in waiting) == 2
     stage.wait(0.1)
     assert {stage.call(name)["why"].split(":")[0] for name in waiting} == {"waits for an engine with room that serves any model"}
-    assert stage.call("b")["why"] == "waits for an engine that serves n; there is no engine at all"
+    assert stage.call("b")["why"] == "waits for an engine that serves n; here is only m"
     assert (stage.call("ended")["state"], stage.call(running)["state"]) == ("cancelled", "placed")
     cell = stage.machine.cell
     assert (cell.misinformed, [one.call.id for told in cell.unserved.values() for one in told]) == ({}, ["b"])
@@ -207,6 +207,39 @@ def test_what_waits_for_a_large_engine_says_so_of_a_larger_one_when_that_is_gone
     assert stage.call("c")["why"] == "waits for an engine with room that takes 10,000 tokens of context"
     stage.tell(EngineDown(engine="large", reason="drained"))
     assert stage.call("c")["why"] == "waits for an engine with room that takes 50,000 tokens of context"
+
+
+def test_what_waits_when_the_last_engine_goes_says_that_there_is_none() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("a", model="m"), ask("b", model="m"))
+    assert stage.call("b")["why"].startswith("waits for an engine with room that serves m")
+    stage.tell(EngineDown(engine="e1", reason="drained"))
+    assert all("there is no engine at all" in stage.call(name)["why"] for name in "ab")
+
+
+def test_what_waits_for_a_large_engine_says_that_there_is_none_when_all_are_gone() -> None:
+    stage = Stage(up("small", context=1_000), up("large", context=10_000, running=1))
+    stage.tell(ask("a", words(5_000, "a")))
+    stage.tell(ask("b", words(5_000, "b")))
+    assert stage.call("b")["why"] == "waits for an engine with room that takes 10,000 tokens of context"
+    stage.tell(EngineDown(engine="large", reason="drained"), EngineDown(engine="small", reason="drained"))
+    assert all("there is no engine at all" in stage.call(name)["why"] for name in "ab")
+
+
+def test_what_waits_for_a_model_names_those_that_are_there_now() -> None:
+    stage = Stage(up("e1", model="m"))
+    stage.tell(ask("a", model="n"))
+    stage.tell(EngineDown(engine="e1", reason="drained"), up("e2", model="o"))
+    assert stage.call("a")["why"] == "waits for an engine that serves n; here is only o"
+
+
+def test_what_waits_where_all_engines_leave_says_so() -> None:
+    stage = Stage(up("e1", running=1))
+    stage.tell(ask("a"))
+    stage.tell(ask("b"))
+    stage.tell(EngineBeat(engine="e1", draining=True))
+    stage.tell(ask("c"))
+    assert {stage.call(name)["why"] for name in "bc"} == {"waits for an engine that serves any model: those that do are leaving"}
 
 
 def test_what_waits_for_the_holder_of_its_prompt_does_not_say_that_there_is_no_room() -> None:

@@ -146,3 +146,14 @@ def test_a_new_leader_asks_engines_what_they_hold() -> None:
     stage.restart()
     stage.tell()
     assert {engine for engine, _, order in stage.batch.orders if isinstance(order, TellHoldings)} == {"e1", "e2"}
+
+
+def test_a_successor_takes_over_an_engine_that_holds_what_was_given_to_it_hours_apart() -> None:
+    stage = Stage(up("e1"))
+    stage.tell(ask("first", words(500, "first")))
+    stage.tell(ask("late", "{{so}} ", so="first.x"))
+    stage.tell(ask("slow", words(500, "slow")))
+    stage.now += 7_200.0
+    stage.finish("first")
+    stage.restart()
+    assert sorted(stage.running()["e1"]) == ["late", "slow"]
