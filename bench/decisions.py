@@ -2,6 +2,7 @@
 
     python -m bench.decisions --json bench/results/decisions.json --plot bench/results/decisions.png
     python -m bench.decisions --most-calls 10000 --repetitions 1
+    python -m bench.decisions --most-calls 10000 --chain 1    # all that wait could run at once
 
 The real `Machine`, without Redis: engines are full, calls of many programs and tenants wait, and with each generation that ends the
 next one is chosen, placed and explained. Counted is the time of `Machine.handle`, which is all that ServeCore thinks; how much of it is
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain as joined
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -62,7 +63,7 @@ from parrot.wire.to_engine import Job
 CALLS = (1_000, 10_000, 100_000, 1_000_000)
 ENGINES = (1, 4, 16, 64, 256, 1_000)
 RUNNING = 32  # generations that an engine runs at once
-CHAIN = 4  # calls of a program, one after the other
+CHAIN = 4  # calls of a program, one after the other, of which only the first can run
 TENANTS = 8
 ENDED_AT_ONCE = 16  # generations that end in one batch
 MEASURED = 4_000  # generations
@@ -151,7 +152,7 @@ class Bench:
         spent = decided = 0.0
         portion = PORTION // length
         for start in range(programs.start, programs.stop, portion):
-            said = chain.from_iterable(program(number, length) for number in programs[start - programs.start :][:portion])
+            said = joined.from_iterable(program(number, length) for number in programs[start - programs.start :][:portion])
             more, of_it = self._handle(list(map(received, said)))
             spent, decided, self._now = spent + more, decided + of_it, self._now + 0.01
             told((start - programs.start) / len(programs))
@@ -182,22 +183,23 @@ class Bench:
         return spent, self._clock.seconds - decided
 
 
-def measure(calls: int, engines: int, clocked: bool, told: Callable[[float], None]) -> Cost:
+def measure(calls: int, engines: int, clocked: bool, length: int, told: Callable[[float], None]) -> Cost:
     """One size, in this process.
 
     Args:
         calls: that wait.
         engines: all full.
         clocked: measure the policy by itself too.
+        length: calls of a program.
         told: hears which part of the calls has come.
     """
     bench = Bench(calls, engines, clocked)
     filling = engines * RUNNING
     bench.fill()
     before = psutil.Process().memory_info().rss
-    spent, decided = bench.submit(range(filling, filling + calls // CHAIN), CHAIN, told)
+    spent, decided = bench.submit(range(filling, filling + calls // length), length, told)
     grown = psutil.Process().memory_info().rss - before
-    waited_for = calls // CHAIN // 2  # they go first; once all of them run, engines keep places free and little is decided
+    waited_for = calls // length // 2  # they go first; once all of them run, engines keep places free and little is decided
     costs = [bench.end_some(turn) for turn in range(min(MEASURED, waited_for) // ENDED_AT_ONCE)]
     handled = sorted(cost for cost, _ in costs)
     return Cost(
@@ -210,10 +212,10 @@ def measure(calls: int, engines: int, clocked: bool, told: Callable[[float], Non
     )
 
 
-def in_child(calls: int, engines: int, clocked: bool, told: Callable[[float], None], interpreted: bool = False) -> Cost:
+def in_child(calls: int, engines: int, clocked: bool, length: int, told: Callable[[float], None], interpreted: bool = False) -> Cost:
     """`measure` in a process of its own, which says after each hundredth of the calls that it has come so far, and then what it cost."""
     environment = os.environ | ({"PARROT_INTERPRETED": "1"} if interpreted else {})
-    command = [sys.executable, "-m", "bench.decisions", "--child", f"{calls},{engines},{int(clocked)}"]
+    command = [sys.executable, "-m", "bench.decisions", "--child", f"{calls},{engines},{int(clocked)},{length}"]
     said: object = None
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None
@@ -227,7 +229,7 @@ def in_child(calls: int, engines: int, clocked: bool, told: Callable[[float], No
     return Cost(**said)
 
 
-def be_child(calls: int, engines: int, clocked: bool) -> None:
+def be_child(calls: int, engines: int, clocked: bool, length: int) -> None:
     """The other side of `in_child`."""
     last = 0.0
 
@@ -238,10 +240,10 @@ def be_child(calls: int, engines: int, clocked: bool) -> None:
             print(part, flush=True)
 
     gc.disable()
-    print(orjson.dumps(asdict(measure(calls, engines, clocked, told))).decode(), flush=True)
+    print(orjson.dumps(asdict(measure(calls, engines, clocked, length, told))).decode(), flush=True)
 
 
-def measure_all(wanted: Sequence[tuple[int, int]], repetitions: int) -> list[Point]:
+def measure_all(wanted: Sequence[tuple[int, int]], repetitions: int, length: int) -> list[Point]:
     """All sizes, each as often as asked, and how far it is on stderr. The sizes alternate, so that a busy minute hits none alone."""
     points = [Point(calls, engines) for calls, engines in wanted]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -259,11 +261,11 @@ def measure_all(wanted: Sequence[tuple[int, int]], repetitions: int) -> list[Poi
                     def told(part: float, done: int = done, size: int = point.calls) -> None:
                         progress.update(task, completed=done + part * size)
 
-                    costs.append(in_child(point.calls, point.engines, clocked, told))
+                    costs.append(in_child(point.calls, point.engines, clocked, length, told))
                     done += weight
                     progress.update(task, completed=done)
                 if COMPILED and (point.calls, point.engines) == (USUAL_CALLS, USUAL_ENGINES):
-                    point.interpreted.append(in_child(point.calls, point.engines, True, lambda _: None, interpreted=True))
+                    point.interpreted.append(in_child(point.calls, point.engines, True, length, lambda _: None, interpreted=True))
     return points
 
 
@@ -271,27 +273,28 @@ def main(
     most_calls: Annotated[int, typer.Option(help="Sizes with more waiting calls are left out.")] = CALLS[-1],
     most_engines: Annotated[int, typer.Option(help="Sizes with more engines are left out.")] = ENGINES[-1],
     repetitions: Annotated[int, typer.Option(min=1, help="How often each size is measured.")] = 3,
+    chain: Annotated[int, typer.Option(min=1, help="Calls of a program, one after the other: only the first can run.")] = CHAIN,
     json: Annotated[Optional[Path], typer.Option(help="Where all figures go.")] = None,  # noqa: UP045
     plot: Annotated[Optional[Path], typer.Option(help="Where the picture goes (needs matplotlib).")] = None,  # noqa: UP045
     child: Annotated[Optional[str], typer.Option(hidden=True)] = None,  # noqa: UP045
 ) -> None:
     """Measure what decisions cost."""
     if child:
-        calls, engines, clocked = map(int, child.split(","))
-        be_child(calls, engines, bool(clocked))
+        calls, engines, clocked, length = map(int, child.split(","))
+        be_child(calls, engines, bool(clocked), length)
         return
     wanted = sizes(CALLS, ENGINES, most_calls, most_engines)
     if not wanted:
         sys.exit(f"No size is left. The smallest are {CALLS[0]:,} calls with 64 engines and 1 engine with 10,000 calls.")
     if why := too_little(max(calls for calls, _ in wanted), psutil.virtual_memory().available, NEEDED_PER_CALL, BASE):
         sys.exit(why)
-    points = measure_all(wanted, repetitions)
+    points = measure_all(wanted, repetitions, chain)
     Console().print(table(points), in_short(points))
     if json:
         about = {
             "compiled": COMPILED,
             "running_per_engine": RUNNING,
-            "calls_per_program": CHAIN,
+            "calls_per_program": chain,
             "tenants": TENANTS,
             "ended_at_once": ENDED_AT_ONCE,
         }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.tree import Tree
 
 from parrot.broker.entries import ArgumentEntry, CallEntry, Program, SessionEntry, VariableEntry
-from parrot.cli.words import age, coloured, preview
-from parrot.wire.states import VariableState
+from parrot.cli.words import age, coloured, duration, preview
+from parrot.wire.states import CallState, VariableState
 
 _NARROWEST = 40  # characters of a text that are shown on any screen
 _INDENT = 44  # about what else stands on the line of a text
@@ -25,7 +25,7 @@ def tree(program: Program, width: int) -> Tree:
     room = max(_NARROWEST, width - _INDENT)
     variables = {variable.id: variable for variable in program.variables}
     names = {call.id: f"{call.function}#{number}" for number, call in enumerate(program.calls, 1)}
-    root = Tree(_session_line(program.session))
+    root = Tree(" · ".join([_session_line(program.session), *_ahead(program.calls)]))
     given = [variable for variable in program.variables if not variable.call]
     if given:
         node = root.add("given by the app")
@@ -46,6 +46,17 @@ def _session_line(session: SessionEntry) -> str:
     if session.opened:
         parts.append(f"opened {age(session.opened)} ago")
     return " · ".join([*parts, f"[dim]{escape(session.id)}[/]"])
+
+
+def _ahead(calls: Sequence[CallEntry]) -> list[str]:
+    """What was ahead of a program when its calls were decided on last: the longest way, and how much time it can lose."""
+    decisions = [call.decision for call in calls if call.state in (CallState.QUEUED, CallState.PLACED)]
+    ways = [decision.way for decision in decisions if decision.way is not None]
+    slacks = [decision.slack for decision in decisions if decision.slack is not None]
+    parts = [f"{duration(max(ways))} to go by its longest way"] if ways else []
+    if slacks:
+        parts.append(f"{duration(abs(min(slacks)))} {'to spare' if min(slacks) >= 0 else 'late'}")
+    return parts
 
 
 def _add_call(root: Tree, call: CallEntry, names: Mapping[str, str], variables: Mapping[str, VariableEntry], room: int) -> None:

@@ -72,7 +72,7 @@ def test_the_picture_is_drawn_even_if_a_series_was_left_out(tmp_path: Path) -> N
 
 def test_a_small_size_is_measured_and_the_policy_takes_a_part_of_it() -> None:
     parts: list[float] = []
-    found = measure(calls=400, engines=1, clocked=True, told=parts.append)
+    found = measure(calls=400, engines=1, clocked=True, length=4, told=parts.append)
     assert 0 < found.policy_ms < found.handle_ms <= found.handle_p99_ms
     assert 0 < found.policy_submit_ms < found.submit_ms
     assert parts == sorted(parts)

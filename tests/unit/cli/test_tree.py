@@ -94,6 +94,16 @@ def test_a_tree_says_what_a_call_was_optimised_for_where_that_is_known():
     assert "combine#2 failed\n" in text
 
 
+def test_a_tree_says_how_far_its_program_has_to_go_and_what_it_can_lose():
+    decisions = [DecisionEntry(way=3.0, slack=9.0), DecisionEntry(way=12.5, slack=-1.5), DecisionEntry(way=99.0, slack=-99.0)]
+    states = ["queued", "placed", "done"]
+    calls = [replace(CALLS[0], state=state, decision=decision) for state, decision in zip(states, decisions, strict=True)]
+    first, both, ended = (rendered(tree(Program(SESSION, some, []), 200)) for some in (calls[:1], calls, calls[2:]))
+    assert "3.00 s to go by its longest way · 9.00 s to spare" in first
+    assert "12.50 s to go by its longest way · 1.50 s late" in both
+    assert "to go" not in ended
+
+
 def test_a_tree_says_where_inputs_come_from():
     text = rendered(tree(PROGRAM, 120))
     assert "so_far ← so_far, given by the app" in text
