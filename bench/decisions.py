@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from itertools import chain as joined
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -152,7 +152,7 @@ class Bench:
         spent = decided = 0.0
         portion = PORTION // length
         for start in range(programs.start, programs.stop, portion):
-            said = joined.from_iterable(program(number, length) for number in programs[start - programs.start :][:portion])
+            said = chain.from_iterable(program(number, length) for number in programs[start - programs.start :][:portion])
             more, of_it = self._handle(list(map(received, said)))
             spent, decided, self._now = spent + more, decided + of_it, self._now + 0.01
             told((start - programs.start) / len(programs))
@@ -273,7 +273,7 @@ def main(
     most_calls: Annotated[int, typer.Option(help="Sizes with more waiting calls are left out.")] = CALLS[-1],
     most_engines: Annotated[int, typer.Option(help="Sizes with more engines are left out.")] = ENGINES[-1],
     repetitions: Annotated[int, typer.Option(min=1, help="How often each size is measured.")] = 3,
-    chain: Annotated[int, typer.Option(min=1, help="Calls of a program, one after the other: only the first can run.")] = CHAIN,
+    length: Annotated[int, typer.Option("--chain", min=1, help="Calls of a program, one after the other: only the first can run.")] = CHAIN,
     json: Annotated[Optional[Path], typer.Option(help="Where all figures go.")] = None,  # noqa: UP045
     plot: Annotated[Optional[Path], typer.Option(help="Where the picture goes (needs matplotlib).")] = None,  # noqa: UP045
     child: Annotated[Optional[str], typer.Option(hidden=True)] = None,  # noqa: UP045
@@ -288,13 +288,13 @@ def main(
         sys.exit(f"No size is left. The smallest are {CALLS[0]:,} calls with 64 engines and 1 engine with 10,000 calls.")
     if why := too_little(max(calls for calls, _ in wanted), psutil.virtual_memory().available, NEEDED_PER_CALL, BASE):
         sys.exit(why)
-    points = measure_all(wanted, repetitions, chain)
+    points = measure_all(wanted, repetitions, length)
     Console().print(table(points), in_short(points))
     if json:
         about = {
             "compiled": COMPILED,
             "running_per_engine": RUNNING,
-            "calls_per_program": chain,
+            "calls_per_program": length,
             "tenants": TENANTS,
             "ended_at_once": ENDED_AT_ONCE,
         }

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from parrot.broker.entries import CallEntry, CallRecord, DecisionEntry, VariableEntry
 from parrot.cli.timeline import Step, Timeline
-from parrot.cli.words import COLOURS, coloured, duration
+from parrot.cli.words import COLOURS, coloured, duration, spare
 from parrot.wire.states import CallState
 
 _OBJECTIVES = {
@@ -98,7 +98,7 @@ def _objective(objective: str) -> str:
 def _slack(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return f"{duration(abs(seconds))} {'to spare' if seconds >= 0 else 'late'} when that was decided"
+    return f"{spare(seconds)} when that was decided"
 
 
 def _prefix(made: DecisionEntry) -> str:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from parrot.broker.entries import ArgumentEntry, CallEntry, Program, SessionEntry, VariableEntry
-from parrot.cli.words import age, coloured, duration, preview
+from parrot.cli.words import age, coloured, duration, preview, spare
 from parrot.wire.states import CallState, VariableState
 
 _NARROWEST = 40  # characters of a text that are shown on any screen
@@ -55,7 +55,7 @@ def _ahead(calls: Sequence[CallEntry]) -> list[str]:
     slacks = [decision.slack for decision in decisions if decision.slack is not None]
     parts = [f"{duration(max(ways))} to go by its longest way"] if ways else []
     if slacks:
-        parts.append(f"{duration(abs(min(slacks)))} {'to spare' if min(slacks) >= 0 else 'late'}")
+        parts.append(spare(min(slacks)))
     return parts
 
 

@@ -42,6 +42,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if length < 6_000 else f"{seconds / 3600:.1f} h"
 
 
+def spare(seconds: float) -> str:
+    """How much time can be lost, or is."""
+    return f"{duration(abs(seconds))} {'to spare' if seconds >= 0 else 'late'}"
+
+
 def age(since: str, now: datetime | None = None) -> str:
     """The time since an ISO-8601 moment, in its largest unit: `12 s`, `3 min`, `2 h`, `5 d`; empty if there is no moment.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from parrot.core import records
+from parrot.core import records, unserved
 from parrot.core.batch import place
 from parrot.core.cell import Cell
 from parrot.core.ending import fail, let_go
 from parrot.core.graph import Generation
 from parrot.core.policy import Engine
+from parrot.core.reasons import served_less, served_otherwise
 from parrot.errors import InternalError, PoisonCall
 from parrot.wire.to_core import EngineBeat, EngineDown, EngineHolds, EngineUp
 from parrot.wire.to_engine import TellHoldings
@@ -28,7 +29,7 @@ def engine_up(cell: Cell, event: EngineUp) -> None:
     is_served = cell.fleet.serves(event.model)
     cell.fleet.add(engine)
     if not is_served:
-        _said_otherwise(cell)
+        served_otherwise(cell)
     cell.timers.drop(("unserved", event.model))
     cell.timers.set(("lease", engine.id), cell.now + cell.limits.lease)
     cell.batch.write(
@@ -54,7 +55,7 @@ def engine_beat(cell: Cell, event: EngineBeat) -> None:
         return
     if event.draining and not engine.draining:
         engine.draining = True
-        _ask_why(cell, engine.about.model)
+        served_less(cell, engine.about.model)
     cell.timers.set(("lease", event.engine), cell.now + cell.limits.lease)
     cell.batch.write(put(cell.keys.engine(event.engine), records.beat(event, cell.at)))
     says_nothing = event.holds is None and not event.read  # it is of the version before
@@ -140,32 +141,9 @@ def _lose(cell: Cell, engine: Engine) -> list[Generation]:
     cell.batch.abandoned.append(engine.id)
     cell.batch.write(("SREM", cell.keys.engines, engine.id), ("DEL", cell.keys.engine(engine.id)))
     held = cell.fleet.lose(engine, cell.now)
-    watch_model(cell, engine.about.model)
-    _ask_why(cell, engine.about.model)
+    unserved.watch(cell, engine.about.model)
+    served_less(cell, engine.about.model)
     return held
-
-
-def _ask_why(cell: Cell, model: str) -> None:
-    """Engines with a model leave or are gone: if no other one is there, what waits for it does so for another reason now."""
-    for asked in (model, None):
-        if not cell.fleet.serves(asked, staying=True):
-            cell.misinformed.update((generation, None) for generation in cell.fleet.waiting() if generation.call.model == asked)
-    if not cell.fleet.serves(model):
-        _said_otherwise(cell)
-
-
-def _said_otherwise(cell: Cell) -> None:
-    """Other models are served than those that were told to what waits for one that is not."""
-    for unserved in cell.unserved.values():
-        cell.misinformed.update(unserved)
-    cell.unserved.clear()
-
-
-def watch_model(cell: Cell, model: str) -> None:
-    """If no engine serves a model, what names it is not to wait for ever."""
-    timer = ("unserved", model)
-    if not cell.fleet.serves(model) and timer not in cell.timers:
-        cell.timers.set(timer, cell.now + cell.limits.unserved)
 
 
 def _false_alarm(cell: Cell, engine: str) -> None:

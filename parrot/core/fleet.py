@@ -51,7 +51,6 @@ class Fleet:
 
     def hold(self, generation: Generation, engine: Engine, now: float) -> None:
         """An engine has been given a generation."""
-        engine.clearing = False
         generation.engine = engine.id
         engine.holds[generation.variable] = generation
         self.policy.given(generation, engine, now)
@@ -70,6 +69,7 @@ class Fleet:
         holder, generation.engine = generation.engine, ""
         engine = self.engines.get(holder)
         if engine is not None and engine.holds.pop(generation.variable, None) is not None:
+            engine.clearing = engine.clearing and bool(engine.holds)
             self.policy.left(generation, engine, usage, now)
         return holder
 
@@ -163,7 +163,7 @@ class Fleet:
 
 
 def _takes(engine: Engine, largest: Mapping[str, int]) -> Takes:
-    """Tokens of context that an engine takes; what none takes that it may have may be tried on the largest, which says so."""
+    """Tokens of context that an engine takes; what is too long for all that it asks for is tried on the largest, which says so."""
     model, takes = engine.about.model, engine.about.capacity.context_tokens
     return {model: takes if takes < largest[model] else inf, None: takes if takes < max(largest.values()) else inf}
 

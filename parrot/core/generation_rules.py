@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 
 from parrot.core import records
 from parrot.core.cell import Cell
 from parrot.core.deadlines import retime
 from parrot.core.ending import cancel, fail, finished, let_go
-from parrot.core.engine_rules import hear, watch_model
+from parrot.core.engine_rules import hear
 from parrot.core.graph import Generation, Variable
 from parrot.core.objectives import refresh
 from parrot.core.policy import Decision
+from parrot.core.reasons import give_reasons, with_history
 from parrot.core.urgency import slack
-from parrot.errors import ContextTooLong, EngineError, NoEngine, from_wire
+from parrot.errors import ContextTooLong, EngineError, from_wire
 from parrot.wire.states import VariableState
 from parrot.wire.to_core import GenerationDone, GenerationFailed, GenerationReturned, GenerationRevoked, Usage
 from parrot.wire.to_engine import Job, Reorder
 from parrot.wire.to_ledger import move, put
 
-AT_ONCE = 250  # reasons of what waits that are corrected with one batch
 MAX_ERRORS = 3  # times that engines may report a failure of one generation before it is given up
 
 
@@ -38,7 +37,7 @@ def assign(cell: Cell) -> None:
     _clear_for_suspects(cell)
     for decision in cell.fleet.assign(cell.now):
         _send(cell, decision)
-    _note_queued(cell)
+    give_reasons(cell)
 
 
 def generation_done(cell: Cell, event: GenerationDone) -> None:
@@ -133,23 +132,6 @@ def generation_revoked(cell: Cell, event: GenerationRevoked) -> None:
         cancel(cell, variable, "It was revoked through Celery.")
 
 
-def unserved_over(cell: Cell, model: str) -> None:
-    """A model was missed for a long time: if it still is, what waits for it fails. When an engine comes and goes the time begins anew."""
-    if cell.fleet.serves(model):
-        return
-    seconds = f"{cell.limits.unserved:,.0f} s"
-    error = NoEngine(f"No engine has served the model {model} for {seconds}; {_served(cell)}. Start a worker with it, or name another one.")
-    for generation in [waiting for waiting in cell.fleet.waiting() if waiting.call.model == model]:
-        if not generation.ended:  # with another one that failed
-            fail(cell, generation, error)
-
-
-def _served(cell: Cell) -> str:
-    """The models that engines serve, in words."""
-    models = sorted({engine.about.model for engine in cell.fleet.engines.values()})
-    return f"here is only {', '.join(models)}" if models else "there is no engine at all"
-
-
 def _learn(generation: Generation, usage: Usage) -> None:
     generation.made.tokens = usage.tokens_out
     generation.call.cached += usage.tokens_cached
@@ -218,7 +200,7 @@ def _fields(priority: bool, marks: bool, salt: bool) -> set[str]:
 def _send(cell: Cell, decision: Decision) -> None:
     generation, keys = decision.generation, cell.keys
     if generation.again:
-        decision = decision._replace(why=_with_history(generation, decision.why))
+        decision = decision._replace(why=with_history(generation, decision.why))
     generation.priority = cell.fleet.policy.priority(generation)
     generation.call.expected += decision.prefix - generation.expected  # what an earlier attempt would have found does not count
     generation.expected = decision.prefix
@@ -227,51 +209,6 @@ def _send(cell: Cell, decision: Decision) -> None:
         move(keys.variable(generation.variable), records.placed(generation, decision.why, cell.at)),
         put(keys.call(generation.call.id), records.explained(decision)),
     )
-
-
-def _note_queued(cell: Cell) -> None:
-    """Say why what waits does: of what has begun to, and of some of what waits for something else than was said."""
-    reasons: dict[str | None, str] = {}  # by model
-    cell.misinformed.update((generation, None) for generation in cell.fleet.policy.reworded())
-    corrected = list(islice(cell.misinformed, AT_ONCE))
-    for generation in corrected:
-        del cell.misinformed[generation]
-    for generation in dict.fromkeys([*cell.queued, *corrected]):
-        if generation.engine or generation.ended:
-            continue
-        model = generation.call.model
-        if model not in reasons:
-            reasons[model] = _what_it_waits_for(cell, model)
-            if model is not None:  # else any engine will do that comes
-                watch_model(cell, model)
-            if not cell.fleet.serves(model):
-                cell.unserved.setdefault(model, {})
-        if model in cell.unserved:
-            cell.unserved[model][generation] = None
-        why = _with_history(generation, cell.fleet.policy.awaits(generation) or _to_run_alone(generation) or reasons[model])
-        cell.batch.write(
-            put(cell.keys.call(generation.call.id), records.waits(generation, why, slack(generation, cell.now))),
-            move(cell.keys.variable(generation.variable), records.queued(generation, why)),
-        )
-    cell.queued.clear()
-
-
-def _what_it_waits_for(cell: Cell, model: str | None) -> str:
-    """Why what asks for a model, or for any, was not placed at once."""
-    wanted = f"that serves {model or 'any model'}"
-    if not cell.fleet.serves(model):
-        return f"waits for an engine {wanted}; {_served(cell)}"
-    if not cell.fleet.serves(model, staying=True):
-        return f"waits for an engine {wanted}: those that do are leaving"
-    return f"waits for an engine with room {wanted}: a place, space in its cache and no prompts before this one; others may come first"
-
-
-def _to_run_alone(generation: Generation) -> str:
-    return f"waits to run alone on an engine: {len(generation.deaths)} engines died while they held it" if generation.suspect else ""
-
-
-def _with_history(generation: Generation, why: str) -> str:
-    return f"{why}; {generation.again}" if generation.again else why
 
 
 def _held(cell: Cell, event: GenerationFailed | GenerationReturned) -> Generation | None:

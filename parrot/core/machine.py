@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from parrot.core import unserved
 from parrot.core.batch import Batch
 from parrot.core.call_rules import deadline_over, submit_call
 from parrot.core.cell import Cell
@@ -23,7 +24,6 @@ from parrot.core.generation_rules import (
     generation_failed,
     generation_returned,
     generation_revoked,
-    unserved_over,
 )
 from parrot.core.graph import Graph
 from parrot.core.limits import Limits
@@ -81,7 +81,7 @@ ALARMS: dict[str, Callable[[Cell, str], None]] = {
     "results": results_over,
     "idle": idle_over,
     "deadline": deadline_over,
-    "unserved": unserved_over,
+    "unserved": unserved.over,
 }
 
 

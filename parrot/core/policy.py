@@ -42,7 +42,7 @@ class Engine:
     @property
     def free(self) -> bool:
         """It may be given something: it stays, and neither tries out a suspect nor makes room for one."""
-        if self.draining or (self.clearing and self.holds):
+        if self.draining or self.clearing:
             return False
         return not (len(self.holds) == 1 and any(generation.suspect for generation in self.holds.values()))
 

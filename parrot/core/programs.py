@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from parrot.core.deadlines import latest
@@ -123,13 +123,12 @@ class Program:
         self.attained = max(self.attained, attained)
         self.length = max(self.length, length)
 
-    def add(self, generations: Iterable[Generation], now: float) -> None:
+    def add(self, generations: Collection[Generation], now: float) -> None:
         """More work."""
         if not self.members:
             self.arrived = now
-        came = self._came
         self._number(generations)
-        self._changes += self._came - came
+        self._changes += len(generations)
 
     def begin(self, generation: Generation) -> None:
         """A member can run; its tail is reckoned."""
@@ -138,15 +137,14 @@ class Program:
 
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
-        is_member = generation in self.members
-        self.members.pop(generation, None)
+        was_member = self.members.pop(generation, None) is not None
         self._changes += 1
         self.rest = max(0.0, self.rest - generation.service) if self.members else 0.0
         if generation in self._begun:
             del self._begun[generation]
             if not self._begun:
                 self.way = self.awaited_way = 0.0
-        if is_member and generation.awaited:
+        if was_member and generation.awaited:
             self.awaited -= 1
             self.awaited_rest = max(0.0, self.awaited_rest - generation.service) if self.awaited else 0.0
 

@@ -147,7 +147,7 @@ class Scheduler:
     def gone(self, engine: Engine) -> None:
         self._candidates.remove(engine)
         self._expectations.engines_changed()
-        for generation in tuple(self._aside):
+        for generation in self._aside:
             self._awaits_nothing(generation)
         for awaited in self._backlog.awaited():  # another kind may be the smallest one that comes into question
             self._backlog.call(awaited, len(self._backlog))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from parrot.core.generation_rules import AT_ONCE
+from parrot.core.reasons import AT_ONCE
 from parrot.criteria import Criterion
 from parrot.wire.to_core import CancelVariable, EngineBeat, EngineDown, GenerationReturned, Usage
 from tests.unit.core.cell import call
