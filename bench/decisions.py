@@ -7,9 +7,9 @@
 The real `Machine`, without Redis: engines are full, calls of many programs and tenants wait, and with each generation that ends the
 next one is chosen, placed and explained. Counted is the time of `Machine.handle`, which is all that ServeCore thinks; how much of it is
 deciding (the calls of the policy) is counted in another process, so that the clock at the policy's door slows nothing else down. Memory
-is what the process grows by while the calls come that will wait: below 100,000 of them it is rough, since some find room in what was
-needed to fill the engines. Python's garbage collector rests in the meantime, and its work is not counted. With `make compile` the decisions
-are machine code; one size is measured interpreted too, so that both are seen in one run.
+is what the process grows by while the calls come that will wait, after as many as are read at once: below 100,000 of them it is rough,
+since some find room in what was needed for those before them. Python's garbage collector rests in the meantime, and its work is not
+counted. With `make compile` the decisions are machine code; one size is measured interpreted too, so that both are seen in one run.
 """
 
 from __future__ import annotations
@@ -196,9 +196,12 @@ def measure(calls: int, engines: int, clocked: bool, length: int, told: Callable
     bench = Bench(calls, engines, clocked)
     filling = engines * RUNNING
     bench.fill()
+    first = filling + PORTION // length  # what is needed for a moment to take in so many is there after that, and not counted as theirs
+    spent, decided = bench.submit(range(filling, first), length, lambda _: None)
     before = psutil.Process().memory_info().rss
-    spent, decided = bench.submit(range(filling, filling + calls // length), length, told)
+    more, of_it = bench.submit(range(first, filling + calls // length), length, told)
     grown = psutil.Process().memory_info().rss - before
+    spent, decided = spent + more, decided + of_it
     waited_for = calls // length // 2  # they go first; once all of them run, engines keep places free and little is decided
     costs = [bench.end_some(turn) for turn in range(min(MEASURED, waited_for) // ENDED_AT_ONCE)]
     handled = sorted(cost for cost, _ in costs)
@@ -206,7 +209,7 @@ def measure(calls: int, engines: int, clocked: bool, length: int, told: Callable
         submit_ms=1000 * spent / calls,
         handle_ms=1000 * statistics.median(handled),
         handle_p99_ms=1000 * handled[len(handled) * 99 // 100],
-        bytes_per_call=grown / calls,
+        bytes_per_call=grown / (calls - PORTION),
         policy_submit_ms=1000 * decided / calls,
         policy_ms=1000 * statistics.median(cost for _, cost in costs),
     )

@@ -64,6 +64,7 @@ def run(spec: Spec) -> list[Row]:
         seed=spec.seed,
         lost=contestant.lost,
         deaths=contestant.deaths,
+        reorders=contestant.reorders,
     )
     found = figures(Run(setting, contestant.make).go())
     return [Row(spec.workload, workload.overload or spec.load, spec.policy, spec.seed, metric, value) for metric, value in found.items()]

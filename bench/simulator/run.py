@@ -39,6 +39,7 @@ class Setting:
         seed: of all chance.
         lost: how many reports of engines are lost, from 0 to 1.
         deaths: how often ServeCore dies.
+        reorders: engines give what waits in them another place when its priority changes.
     """
 
     workload: Workload
@@ -50,6 +51,7 @@ class Setting:
     seed: int = 0
     lost: float = 0.0
     deaths: int = 0
+    reorders: bool = True
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class Run:
                 first=self._first,
                 published=self._published,
                 lost=setting.lost,
+                reorders=setting.reorders,
                 seed=setting.seed,
             )
         self._chance = random.Random(f"{setting.seed} {setting.workload.name} arrivals")

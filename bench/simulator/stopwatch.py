@@ -88,6 +88,11 @@ class Stopwatch:
     def gone(self, engine: Engine) -> None:
         self._policy.gone(engine)
 
+    def heard(self, engine: Engine, now: float) -> None:
+        began = thread_time()
+        self._policy.heard(engine, now)
+        self.seconds += thread_time() - began - CLOCK
+
     def reported(self, report: EngineHolds, now: float) -> bool:
         began = thread_time()
         known = self._policy.reported(report, now)

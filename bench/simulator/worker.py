@@ -33,6 +33,7 @@ class Worker:
         first: called when a generation has its first token.
         published: called when a generation is done, before ServeCore can know.
         lost: how many of its reports of holdings are lost on the way, from 0 to 1.
+        reorders: it gives what waits in it the place of its new priority when it is told one.
         seed: which of them.
 
     Attributes:
@@ -51,6 +52,7 @@ class Worker:
         first: Callable[[Sequence], None],
         published: Callable[[str, Sequence], None],
         lost: float = 0.0,
+        reorders: bool = True,
         seed: int = 0,
     ) -> None:
         self.name = name
@@ -60,6 +62,7 @@ class Worker:
         self._tell = tell
         self._first_token = first
         self._published = published
+        self._reorders = reorders
         self._lost, self._chance = lost, random.Random(f"{seed} {name}")
         self.holdings = Holdings(name)
         self.engine = VirtualEngine(clock, profile, contents, BlockCache(profile.blocks, self._gone), first=self._first, done=self._done)
@@ -104,7 +107,7 @@ class Worker:
             if isinstance(order, Cancel):
                 del self._sequences[order.variable, order.attempt]
                 self.engine.drop(sequence)
-            elif isinstance(order, Reorder):
+            elif isinstance(order, Reorder) and self._reorders:
                 self.engine.reorder(sequence, order.priority)
 
     def _begin(self, job: Job) -> None:

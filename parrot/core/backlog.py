@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from heapq import heapreplace
-from itertools import count
 
 from parrot.core.graph import Generation
 from parrot.core.shares import Shares
@@ -41,7 +40,6 @@ class Backlog:
         self._tenants: Counter[str] = Counter()  # how many wait
         self._top = Turn([], Queue(None))  # who was found first
         self._passed: list[Generation] = []
-        self._numbers = count()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -97,7 +95,7 @@ class Backlog:
             return
         for generation in self._new:
             self._back(generation)
-            entry = self._waiting[generation] = self._entry(generation, next(self._numbers))
+            entry = self._waiting[generation] = self._entry(generation)
             if self._entries > 2 * len(self._waiting) + STALE:
                 self._sweep()
             self._insert(entry)
@@ -108,12 +106,12 @@ class Backlog:
         self.sort_in()
         there = [queue for lane in lanes if (queue := self._lanes.get(lane)) is not None]
         while (turn := next_turn(there)) is not None:
-            rank, number, generation = turn.heap[0]
+            rank, generation = turn.heap[0]
             if self._waiting.get(generation) is not turn.heap[0]:
                 self._pop(turn)  # it counts no more
                 continue
-            entry = self._entry(generation, number)
-            if entry[0] <= rank:
+            entry = self._entry(generation)
+            if entry.rank <= rank:
                 self._top = turn
                 return generation
             self._waiting[generation] = entry
@@ -198,8 +196,8 @@ class Backlog:
             if not self._waiters[awaited]:
                 del self._waiters[awaited]
 
-    def _entry(self, generation: Generation, number: int) -> Entry:
-        return Entry(self._rank(generation), number, generation)
+    def _entry(self, generation: Generation) -> Entry:
+        return Entry(self._rank(generation), generation)
 
     def _insert(self, entry: Entry) -> None:
         lane = (entry.generation.call.model, entry.generation.objective.sensitive)

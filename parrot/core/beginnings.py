@@ -40,20 +40,38 @@ class Stretch(NamedTuple):
     tokens: int
 
 
-class Beginnings(NamedTuple):
+class Beginnings:
     """The beginnings of one prompt, the shortest first; the last one of a whole prompt is that with its output.
 
-    Attributes:
+    Args:
         names: of each.
         tokens: about how many each has.
         ends: where each ends: whole pieces, and characters of the next one.
         prompt_tokens: about how many the whole prompt has.
     """
 
-    names: array[int]
-    tokens: array[int]
-    ends: array[int]
-    prompt_tokens: int
+    __slots__ = ("_numbers", "prompt_tokens")
+
+    def __init__(self, names: array[int], tokens: array[int], ends: array[int], prompt_tokens: int) -> None:
+        self._numbers = names + tokens + ends  # in one, as each call that waits keeps them
+        self.prompt_tokens = prompt_tokens
+
+    @property
+    def names(self) -> array[int]:
+        return self._numbers[: len(self._numbers) // 3]
+
+    @property
+    def others(self) -> array[int]:
+        """Names of those that other prompts may have too, of a whole prompt: of all but that with its output."""
+        return self.names[:-1]
+
+    @property
+    def tokens(self) -> array[int]:
+        return self._numbers[len(self._numbers) // 3 : 2 * len(self._numbers) // 3]
+
+    @property
+    def ends(self) -> array[int]:
+        return self._numbers[2 * len(self._numbers) // 3 :]
 
     def marks(self) -> tuple[Mark, ...]:
         """The same for an engine."""
@@ -139,7 +157,7 @@ def _kept(blocks: int) -> tuple[int, ...]:
     return tuple(place for place in range(blocks) if (place + 1) % max(1, 1 << max(0, (place + 1).bit_length() - 4)) == 0)
 
 
-@lru_cache(16_384)
+@lru_cache(1_024)
 def _constant(kind: str, value: str) -> Stretch:
     if kind == "role":
         return Stretch(digest(value, before=1), (), tokens_of(len(value)))  # no text is named so

@@ -19,7 +19,7 @@ from parrot.wire.to_ledger import put
 def submit_call(cell: Cell, request: SubmitCall) -> None:
     """A call of a semantic function."""
     session = cell.graph.sessions.get(request.session)
-    if session is not None and request.call in session.calls:
+    if session is not None and cell.graph.has(session, request.call):
         return  # a repeated submit of the same call id is the same call
     try:
         _admit(cell, request)

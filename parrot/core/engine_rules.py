@@ -60,6 +60,7 @@ def engine_beat(cell: Cell, event: EngineBeat) -> None:
     cell.batch.write(put(cell.keys.engine(event.engine), records.beat(event, cell.at)))
     says_nothing = event.holds is None and not event.read  # it is of the version before
     engine.read = engine.told if says_nothing else place(event.read)
+    cell.fleet.policy.heard(engine, cell.now)
     if engine.clearing and engine.told <= engine.read:
         _let_gone(cell, engine, frozenset(event.holds or ()))
     if event.holds is not None:
@@ -71,7 +72,7 @@ def _let_gone(cell: Cell, engine: Engine, holds: frozenset[str]) -> None:
     gone = [generation for name, generation in engine.holds.items() if name not in holds]
     for generation in gone:
         cell.fleet.take(generation, cell.now)
-        generation.again = "again, since a call that engines may have died of is tried alone where this one ran"
+        generation.suffers(again="again, since a call that engines may have died of is tried alone where this one ran")
     cell.queue(gone)
 
 
@@ -87,10 +88,10 @@ def _reconcile(cell: Cell, engine: Engine, read: tuple[int, ...], holds: frozens
         cell.fleet.take(generation, cell.now)
         # It may have published a value that is lost now and must not go on with it.
         let_go(cell, engine.id, generation)
-        generation.again = f"again, since {engine.about.name} has read the job and holds it no more, but what became of it was lost"
-        generation.lost += 1
+        again = f"again, since {engine.about.name} has read the job and holds it no more, but what became of it was lost"
+        generation.suffers(again=again, lost=generation.mishaps.lost + 1)
     for generation in lost:
-        if generation.lost < MAX_LOST:
+        if generation.mishaps.lost < MAX_LOST:
             cell.queue([generation])
         elif not generation.ended:  # with another one that failed
             said = f"{MAX_LOST} times an engine was done with it, but what it said of that was lost or not understood."
@@ -117,8 +118,8 @@ def lease_over(cell: Cell, name: str) -> None:
     engine = cell.fleet.engines[name]
     held = _lose(cell, engine)
     for generation in held:
-        generation.deaths |= {name}
-        if generation.suspect and len(held) == 1 and len(generation.deaths) >= MAX_DEATHS:
+        generation.suffers(deaths=generation.mishaps.deaths | {name})
+        if generation.suspect and len(held) == 1 and len(generation.mishaps.deaths) >= MAX_DEATHS:
             _poison(cell, generation)
         else:
             cell.queue([generation])
@@ -151,13 +152,13 @@ def _false_alarm(cell: Cell, engine: str) -> None:
     for call in cell.graph.calls.values():
         for output in call.outputs:
             producer = cell.graph.variables[output].producer
-            if producer is not None and engine in producer.deaths:
-                producer.deaths -= {engine}
+            if producer is not None and engine in producer.mishaps.deaths:
+                producer.suffers(deaths=producer.mishaps.deaths - {engine})
                 cell.batch.write(move(cell.keys.variable(output), records.suspicion(producer)))
 
 
 def _poison(cell: Cell, generation: Generation) -> None:
-    keys, call, deaths = cell.keys, generation.call.id, sorted(generation.deaths)
+    keys, call, deaths = cell.keys, generation.call.id, sorted(generation.mishaps.deaths)
     error = PoisonCall(f"{len(deaths)} engines died while they ran it, the last one while it ran alone: {', '.join(deaths)}.")
     cell.batch.write(bury_call(keys.dead, keys.tasks, keys.call(call), call, error))
     fail(cell, generation, error)

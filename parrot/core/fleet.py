@@ -139,7 +139,7 @@ class Fleet:
                 reserved.append(engine)
                 continue
             generation = self._suspects.pop(_takes(engine, largest), now)
-            why = f"{engine.about.name} runs nothing else: {len(generation.deaths)} engines died while they held this call"
+            why = f"{engine.about.name} runs nothing else: {len(generation.mishaps.deaths)} engines died while they held this call"
             decision = Decision(generation, engine, why, slack=slack(generation, now))
             self._give(decision, now)
             yield decision
@@ -170,4 +170,4 @@ def _takes(engine: Engine, largest: Mapping[str, int]) -> Takes:
 
 def _turn_ends(engine: Engine) -> float:
     """When others that must run alone may have an engine on which one does."""
-    return min(generation.turn_ends for generation in engine.holds.values())
+    return min(generation.mishaps.turn_ends for generation in engine.holds.values())

@@ -68,7 +68,7 @@ def found_set(cell: Cell, event: FoundSet) -> None:
     """
     variable = cell.graph.variables.get(event.variable)
     generation = variable.producer if variable is not None else None
-    if variable is None or generation is None or not generation.lost:
+    if variable is None or generation is None or not generation.mishaps.lost:
         return
     _withdraw(cell, generation)
     _set(cell, variable, generation)
@@ -96,9 +96,9 @@ def generation_failed(cell: Cell, event: GenerationFailed) -> None:
     if isinstance(error, ContextTooLong) and _larger_exists(cell, generation, event.engine):
         cell.queue([generation])
         return
-    generation.errors += 1
+    generation.suffers(errors=generation.mishaps.errors + 1)
     # A fault of the engine says nothing of the call itself; every other error would come again.
-    if type(error) is EngineError and generation.errors < MAX_ERRORS:
+    if type(error) is EngineError and generation.mishaps.errors < MAX_ERRORS:
         cell.queue([generation])
     else:
         fail(cell, generation, error)
@@ -199,7 +199,7 @@ def _fields(priority: bool, marks: bool, salt: bool) -> set[str]:
 
 def _send(cell: Cell, decision: Decision) -> None:
     generation, keys = decision.generation, cell.keys
-    if generation.again:
+    if generation.mishaps.again:
         decision = decision._replace(why=with_history(generation, decision.why))
     generation.priority = cell.fleet.policy.priority(generation)
     generation.call.expected += decision.prefix - generation.expected  # what an earlier attempt would have found does not count

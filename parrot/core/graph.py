@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from math import inf
+from typing import Any
 
 from parrot.core.asks import Asks
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
@@ -76,6 +77,29 @@ class Variable:
             self.consumers, self.gone = [one for one in self.consumers if not one.ended] or (), 0
 
 
+@dataclass(frozen=True, slots=True)
+class Mishaps:
+    """What went wrong with a generation; most have nothing of it.
+
+    Attributes:
+        errors: how often an engine that lived on reported that it failed.
+        lost: how often nothing was heard of its end, though it had ended.
+        deaths: engines that died while they held it.
+        again: why it runs again although nobody is to blame, in words.
+        turns: how often it was given an engine for itself, and turn_ends: when others like it may have that.
+    """
+
+    errors: int = 0
+    lost: int = 0
+    deaths: frozenset[str] = frozenset()
+    again: str = ""
+    turns: int = 0
+    turn_ends: float = 0.0
+
+
+NO_MISHAPS = Mishaps()
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Generation:
     """One Gen of a call.
@@ -85,10 +109,7 @@ class Generation:
         attempt: how often it was given to an engine.
         engine: who holds it now, or an empty name.
         order: place in the order of becoming ready.
-        errors: how often an engine that lived on reported that it failed.
-        lost: how often nothing was heard of its end, though it had ended.
-        deaths: engines that died while they held it.
-        again: why it runs again although nobody is to blame, in words.
+        mishaps: what went wrong with it.
         ended: nothing is to be done for it any more.
         made: the variable that it makes.
         program: the calls that are connected with it.
@@ -109,14 +130,15 @@ class Generation:
         context: tokens that an engine must take at least, since one that takes less has refused it.
         priority: with which an engine was given it, and reordered: the id of the order by which it got another one, if it did.
         since: when it could run, in seconds since the epoch.
-        turns: how often it was given an engine for itself, and turn_ends: when others like it may have that.
     """
 
     call: Call
     lowered: Lowered
     made: Variable
     program: Program
-    gathers: bool = False
+    gathers: bool = False  # these three side by side: in machine code they take no more than one of the others
+    ended: bool = False
+    awaited: bool = False
     head: str = ""
     gatherers: list[Generation] | None = None
     asks: Asks | None = None
@@ -128,16 +150,11 @@ class Generation:
     engine: str = ""
     job: str = ""
     order: int = 0
-    errors: int = 0
-    lost: int = 0
-    deaths: frozenset[str] = frozenset()
-    again: str = ""
-    ended: bool = False
+    mishaps: Mishaps = NO_MISHAPS
     tokens_in: int = 0
     tokens_out: float = 0.0
     seconds: float = 0.0
     late: float = inf
-    awaited: bool = False
     tail: float = 0.0
     expected: int = 0
     service: float = 0.0
@@ -145,8 +162,6 @@ class Generation:
     priority: int = 0
     reordered: str = ""
     since: float = 0.0
-    turns: int = 0
-    turn_ends: float = 0.0
 
     @property
     def variable(self) -> str:
@@ -157,10 +172,14 @@ class Generation:
         """Tokens that an engine should take, so that the longest output fits."""
         return max(self.tokens_in + self.lowered.sampling.max_gen_length, self.context)
 
+    def suffers(self, **what: Any) -> None:
+        """Something went wrong: attributes of `mishaps` are others now."""
+        self.mishaps = replace(self.mishaps, **what)
+
     @property
     def suspect(self) -> bool:
         """It runs alone, so that it shows whether engines die of it or of a neighbour; once may be chance."""
-        return len(self.deaths) >= SUSPECT_DEATHS
+        return len(self.mishaps.deaths) >= SUSPECT_DEATHS
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -205,7 +224,7 @@ class Session:
     tenant: str = "default"
     state: SessionState = SessionState.OPEN
     deadline: float | None = None
-    calls: dict[str, None] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
     variables: list[str] = field(default_factory=list)
     active: int = 0
 
@@ -233,9 +252,14 @@ class Graph:
         return made
 
     def note(self, session: Session, call: str) -> None:
-        """Remember that a call is this session's."""
-        session.calls[call] = None
-        self.owners[call] = session.id
+        """Remember that a call is this session's, unless that is known."""
+        if call not in self.owners:
+            self.owners[call] = session.id
+            session.calls.append(call)
+
+    def has(self, session: Session, call: str) -> bool:
+        """Whether a call is this session's, one that has ended too."""
+        return self.owners.get(call) == session.id
 
     def add(
         self, session: Session, request: SubmitCall, lowered: Iterable[Lowered], gathers: Container[str] | None = None
@@ -441,7 +465,7 @@ def _call(request: SubmitCall, session: Session) -> Call:
     deadlines = [when for when in (request.deadline, session.deadline) if when is not None]
     return Call(
         request.call,
-        request.session,
+        session.id,  # not another text that says the same
         sys.intern(request.function),
         request.model and sys.intern(request.model),
         request.chat,

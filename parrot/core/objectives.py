@@ -80,7 +80,8 @@ class Objective(NamedTuple):
 CHAIN = 16  # steps that are followed back from a member of a group, one after the other, to what others wait for too
 
 NO_GROUP = "~~"  # after the ids of calls: what is in a group says so
-IDLE = Objective(Kind.THROUGHPUT)
+PLAIN = {kind: Objective(kind) for kind in Kind}  # most have one of these, and share it
+IDLE = PLAIN[Kind.THROUGHPUT]
 
 
 def strictest(one: Objective, other: Objective) -> Objective:
@@ -191,7 +192,7 @@ def refresh(graph: Graph, generations: Iterable[Generation]) -> list[Generation]
         objective = derive(graph, generation, bound) if generation in pending.weaker else bound
         if objective == before:
             continue
-        generation.objective = objective
+        generation.objective = PLAIN[objective.kind] if objective == PLAIN[objective.kind] else objective
         changed.append(generation)
         ask, asked = handed_up(generation, objective), handed_up(generation, before)
         for producer in makers(graph, generation):

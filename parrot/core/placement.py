@@ -89,7 +89,7 @@ def case_of(
         generation.tokens_out,
         context_of(generation),
         weight_of(generation) if rules.harm else 1.0,
-        is_entitled(generation, now),
+        is_entitled(generation, now, rules),
         rules.reserve and sensitive_lately,
         now,
         rules,
@@ -98,9 +98,9 @@ def case_of(
     )
 
 
-def is_entitled(generation: Generation, now: float) -> bool:
+def is_entitled(generation: Generation, now: float, rules: Rules) -> bool:
     """Whether a generation takes room wherever there is some: it is sensitive, or has waited for long enough."""
-    return generation.objective.sensitive or now - generation.since > PATIENCE
+    return generation.objective.sensitive or (rules.insistence and now - generation.since > PATIENCE)
 
 
 def has_room(load: Load, held: int, case: Case) -> bool:
@@ -118,7 +118,7 @@ def has_room(load: Load, held: int, case: Case) -> bool:
         return True
     if case.reserve and running >= load.places - load.places // RESERVE:
         return False
-    if not load.sensitive or not case.rules.harm:
+    if not (load.sensitive and case.rules.harm and case.rules.cap):
         return True
     return load.speed.step(load.context + case.context) <= CAP * load.speed.step(load.sensitive_context)
 
@@ -142,7 +142,7 @@ def cost(load: Load, held: int, case: Case) -> Cost:
     speed, computing = load.speed, max(1.0, case.tokens_in - held) * load.speed.token_seconds
     waiting = 0.0 if has_room(load, held, case) else wait(load, held, case)
     step = speed.step_seconds + speed.context_seconds * (load.context + case.context)
-    own = max(waiting, load.filled - case.now) + computing + case.tokens_out * step * load.pace(case.now)
+    own = max(waiting, load.filled - case.now) + computing + case.tokens_out * step * (load.pace(case.now) if case.rules.pace else 1.0)
     anew = computing
     if case.known > held:  # what others hold and use is computed here for those who come after as well
         anew -= (case.known - held) * (1.0 - 1.0 / case.users) * speed.token_seconds

@@ -137,6 +137,10 @@ class Policy(Protocol):
         """An engine is no longer there."""
         ...
 
+    def heard(self, engine: Engine, now: float) -> None:
+        """An engine lives on."""
+        ...
+
     def reported(self, report: EngineHolds, now: float) -> bool:
         """What an engine's KV cache holds; False if a report before this one is missing, so that the whole is to be asked for."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mypy_extensions import mypyc_attr
@@ -17,20 +17,18 @@ SETTLING = 2.0  # seconds that an engine has to report what it holds of a prompt
 
 @dataclass(slots=True)
 class _Node:
-    """One beginning.
+    """One beginning that engines hold or are about to.
 
     Attributes:
         holders: engines that have said that they hold it, as bits.
         coming: engines that were given a prompt that begins so, as bits.
         tokens: that an engine has counted; 0 before.
-        needed: generations that are not placed yet, whether they can run or not, and begin so.
         users: generations that engines have and that begin so.
     """
 
     holders: int = 0
     coming: int = 0
     tokens: int = 0
-    needed: int = 0
     users: int = 0
 
 
@@ -51,6 +49,7 @@ class PrefixIndex:
         self._most = most
         self._full = most  # how many make it necessary to look for room
         self._nodes: dict[int, _Node] = {}
+        self._needed: dict[int, int] = {}  # generations that are not placed yet, whether they can run or not, by beginning
         self.bits: dict[str, int] = {}
         self._engines: list[str] = []  # by bit; empty names are free
         self._turn = 0  # whose turn it is to be the first
@@ -62,18 +61,19 @@ class PrefixIndex:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def need(self, beginnings: Beginnings) -> None:
-        """A generation will be placed that begins so."""
-        for name in beginnings.names:
-            self._node(name).needed += 1
+    def need(self, names: Iterable[int]) -> None:
+        """A generation will be placed that has these beginnings."""
+        needed = self._needed
+        for name in names:
+            needed[name] = needed.get(name, 0) + 1
 
-    def need_no_more(self, beginnings: Beginnings) -> None:
+    def need_no_more(self, names: Iterable[int]) -> None:
         """A generation that was waiting is placed, or has ended."""
-        for name in beginnings.names:
-            node = self._nodes.get(name)
-            if node is not None:
-                node.needed -= 1
-                self._forget_if_idle(name, node)
+        needed = self._needed
+        for name in names:
+            left = needed[name] = needed[name] - 1
+            if not left:
+                del needed[name]
 
     def comes(self, engine: str, beginnings: Beginnings) -> None:
         """An engine was given a prompt: it will hold its beginnings."""
@@ -93,9 +93,10 @@ class PrefixIndex:
             for name in beginnings.names:
                 self._nodes[name].users -= 1
             settling.append((now + SETTLING, beginnings))
-            self._settle(engine, now)
+            self.settle(engine, now)
 
-    def _settle(self, engine: str, now: float) -> None:
+    def settle(self, engine: str, now: float) -> None:
+        """What an engine has had time to say counts from now on, as it has said it; to be called whenever something is heard of it."""
         settling, coming, bit = self._settling[engine], self._coming[engine], self.bits[engine]
         while settling and settling[0][0] <= now:
             for name in settling.popleft()[1].names:
@@ -137,7 +138,7 @@ class PrefixIndex:
         engine = report.engine
         if engine not in self.bits:
             return True  # it is not counted on: nobody asks what it holds
-        self._settle(engine, now)
+        self.settle(engine, now)
         expected = self._sequence[engine] + 1
         if report.sequence < expected:
             return True  # it has been said before
@@ -240,7 +241,7 @@ class PrefixIndex:
     def _make_room(self) -> None:
         """Forget what was used longest ago of what is held somewhere and needed by nothing that waits, until a tenth is free."""
         tenth = max(1, self._most // 10)
-        idle = [name for name, node in self._nodes.items() if not node.needed and not node.coming]
+        idle = [name for name, node in self._nodes.items() if name not in self._needed and not node.coming]
         for name in idle[: len(self._nodes) - self._most + tenth]:
             node = self._nodes.pop(name)
             holders = node.holders
@@ -251,7 +252,7 @@ class PrefixIndex:
         self._full = max(self._most, len(self._nodes) + tenth)  # what is needed stays, and is not looked through with each new one
 
     def _forget_if_idle(self, name: int, node: _Node) -> None:
-        if not (node.holders or node.coming or node.needed):
+        if not (node.holders or node.coming):
             del self._nodes[name]
 
     def _clear(self, engine: str) -> None:

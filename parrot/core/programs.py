@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from parrot.core.deadlines import latest
+from parrot.core.few import Few
 
 if TYPE_CHECKING:
     from parrot.core.graph import Generation
@@ -22,7 +23,7 @@ class Program:
         name: of its first call.
 
     Attributes:
-        members: its generations that have not ended, numbered as they came.
+        members: its generations that have not ended, as they came.
         arrived: when it began to be of work again, in seconds since the epoch: a conversation that goes on begins anew with each turn.
         awaited: members that somebody waits for.
         attained: seconds of engine time that its generations have had.
@@ -33,14 +34,14 @@ class Program:
     """
 
     __slots__ = (
-        *("_begun", "_came", "_changes", "_into", "_were_split", "arrived", "attained", "awaited", "awaited_rest"),
+        *("_begun", "_changes", "_into", "_were_split", "arrived", "attained", "awaited", "awaited_rest"),
         *("_weighed", "awaited_way", "length", "members", "name", "rest", "tenant", "way"),
     )
 
     def __init__(self, tenant: str, name: str = "") -> None:
         self.tenant = tenant
         self.name = name
-        self.members: dict[Generation, int] = {}
+        self.members = Few()
         self.arrived = 0.0
         self.attained = 0.0
         self.rest = 0.0
@@ -49,8 +50,7 @@ class Program:
         self.awaited_way = 0.0
         self.length = 0.0
         self.awaited = 0
-        self._begun: dict[Generation, None] = {}  # members that can run or do: few of many
-        self._came = 0  # members so far
+        self._begun = Few()  # members that can run or do
         self._changes = 0
         self._weighed = 0  # how many were active when they were last weighed
         self._were_split = False  # when ways were reckoned
@@ -63,8 +63,8 @@ class Program:
 
     @property
     def begun(self) -> list[Generation]:
-        """Its members that can run or do, as they came."""
-        return sorted(self._begun, key=self.members.__getitem__)
+        """Its members that can run or do, in the order in which they became ready."""
+        return sorted(self._begun, key=_order)
 
     @property
     def served(self) -> float:
@@ -96,8 +96,10 @@ class Program:
             if large.arrived - small.arrived > NOTABLE:
                 large._changes += len(large.members)  # all of it goes before what it went after
             large.arrived = small.arrived
-        large._number(small.members)
-        large._begun |= small._begun
+        for generation in small.members:
+            large.members.add(generation)
+        for generation in small._begun:
+            large._begun.add(generation)
         large.attained += small.attained
         large.rest += small.rest
         large.awaited_rest += small.awaited_rest
@@ -107,7 +109,7 @@ class Program:
         large.awaited += small.awaited
         large._were_split |= small._were_split
         large._changes += small._changes
-        small._into, small.members, small._begun = large, {}, {}
+        small._into, small.members, small._begun = large, Few(), Few()
         return large
 
     def weigh(self) -> bool:
@@ -127,23 +129,22 @@ class Program:
         """More work."""
         if not self.members:
             self.arrived = now
-        self._number(generations)
+        for generation in generations:
+            self.members.add(generation)
         self._changes += len(generations)
 
     def begin(self, generation: Generation) -> None:
         """A member can run; its tail is reckoned."""
-        self._begun[generation] = None
+        self._begun.add(generation)
         self._lengthen(generation)
 
     def drop(self, generation: Generation) -> None:
         """It has ended. What can run after it begins after this."""
-        was_member = self.members.pop(generation, None) is not None
+        was_member = self.members.drop(generation)
         self._changes += 1
         self.rest = max(0.0, self.rest - generation.service) if self.members else 0.0
-        if generation in self._begun:
-            del self._begun[generation]
-            if not self._begun:
-                self.way = self.awaited_way = 0.0
+        if self._begun.drop(generation) and not self._begun:
+            self.way = self.awaited_way = 0.0
         if was_member and generation.awaited:
             self.awaited -= 1
             self.awaited_rest = max(0.0, self.awaited_rest - generation.service) if self.awaited else 0.0
@@ -203,11 +204,6 @@ class Program:
         if generation in self._begun:
             self._lengthen(generation)
 
-    def _number(self, generations: Iterable[Generation]) -> None:
-        for generation in generations:
-            self.members[generation] = self._came
-            self._came += 1
-
     def _lengthen(self, generation: Generation) -> None:
         tail = generation.tail
         self.way = max(self.way, tail)
@@ -238,3 +234,7 @@ def _tail(generation: Generation) -> float:
 
 def _depth(generation: Generation) -> int:
     return generation.made.depth
+
+
+def _order(generation: Generation) -> int:
+    return generation.order

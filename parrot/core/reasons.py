@@ -51,12 +51,13 @@ def _what_it_waits_for(cell: Cell, model: str | None) -> str:
 
 
 def _to_run_alone(generation: Generation) -> str:
-    return f"waits to run alone on an engine: {len(generation.deaths)} engines died while they held it" if generation.suspect else ""
+    deaths = len(generation.mishaps.deaths)
+    return f"waits to run alone on an engine: {deaths} engines died while they held it" if generation.suspect else ""
 
 
 def with_history(generation: Generation, why: str) -> str:
     """A reason, and why the generation runs again, if it does."""
-    return f"{why}; {generation.again}" if generation.again else why
+    return f"{why}; {generation.mishaps.again}" if generation.mishaps.again else why
 
 
 def served_less(cell: Cell, model: str) -> None:

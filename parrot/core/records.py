@@ -152,7 +152,7 @@ def placed(generation: Generation, why: str, at: str) -> Fields:
     }
     if len(generation.call.outputs) > 1:  # else its call says it
         fields["prefix_expected"] = str(generation.expected)
-    if generation.errors or generation.deaths:
+    if generation.mishaps.errors or generation.mishaps.deaths:
         fields |= setbacks(generation)
     return fields
 
@@ -169,12 +169,12 @@ def queued(generation: Generation, why: str) -> Fields:
 
 def setbacks(generation: Generation) -> Fields:
     """What went wrong with a generation so far."""
-    return {"errors": str(generation.errors)} | suspicion(generation)
+    return {"errors": str(generation.mishaps.errors)} | suspicion(generation)
 
 
 def suspicion(generation: Generation) -> Fields:
     """The engines that died while they held a generation."""
-    return {"deaths": " ".join(sorted(generation.deaths))}
+    return {"deaths": " ".join(sorted(generation.mishaps.deaths))}
 
 
 def failure(code: str, reason: str, at: str) -> Fields:

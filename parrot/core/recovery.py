@@ -79,7 +79,7 @@ def rebuild(
         if not {"name", "tenant", "state"} <= record.keys():
             continue  # deleted, and what was written to it since is no whole
         expires = record.get("expires")
-        resume_session(machine.cell, _session(name, record, found), records.seconds(expires) if expires else None)
+        resume_session(machine.cell, _session(name, record), found.calls[name], records.seconds(expires) if expires else None)
         for variable in found.variables[name]:
             if expires:
                 machine.graph.declare(machine.graph.sessions[name], variable, VariableState.READY)  # it has ended, however
@@ -107,11 +107,10 @@ def rebuild(
     return machine, _unsent(machine)
 
 
-def _session(name: str, record: Record, found: Snapshot) -> Session:
+def _session(name: str, record: Record) -> Session:
     deadline = record.get("deadline")
     session = Session(name, record["name"], record["tenant"], SessionState(record["state"]))
     session.deadline = records.seconds(deadline) if deadline else None
-    session.calls = dict.fromkeys(found.calls[name])
     return session
 
 
@@ -148,7 +147,7 @@ def _requests(machine: Machine, found: Snapshot, prepared: Prepared) -> Iterator
     for call in sorted(found.active, key=lambda call: (found.active[call].get("submitted", ""), places.get(call, 0))):
         request, lowered = prepared.get(call) or (_request(found.active[call]), ())
         session = machine.graph.sessions.get(request.session) if request is not None else None
-        if request is not None and session is not None and call in session.calls:
+        if request is not None and session is not None and machine.graph.has(session, call):
             submitted = found.active[call].get("submitted")
             yield request, lowered or take_apart(request), records.seconds(submitted) if submitted else None
         else:
@@ -167,8 +166,9 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
         fail(machine.cell, generation, InternalError(f"Its record {GONE}"))
         return
     generation.attempt = int(record["attempt"])
-    generation.errors = int(record.get("errors", "0"))
-    generation.deaths = frozenset(record.get("deaths", "").split())
+    errors, deaths = int(record.get("errors", "0")), frozenset(record.get("deaths", "").split())
+    if errors or deaths:
+        generation.suffers(errors=errors, deaths=deaths)
     generation.reordered = record.get("reordered", "")
     generation.expected = int(record.get("prefix_expected", generation.call.expected if len(generation.call.outputs) == 1 else 0))
     if ready := record.get("ready"):

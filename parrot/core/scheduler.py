@@ -59,7 +59,7 @@ class Scheduler:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._rules = rules or Rules()
-        self._objective = objective if self._rules.objectives else _alike
+        self._objective = (objective or (None if self._rules.groups else _apart)) if self._rules.objectives else _alike
         self._prefixes = PrefixIndex() if prefixes is None else prefixes  # an empty one is false
         self._candidates = Candidates(self._prefixes, self._rules.prefixes)
         self._expectations = Expectations(lengths or LearnedLengths(), self._prefixes, self._candidates.loads)
@@ -81,7 +81,7 @@ class Scheduler:
         for generation in generations:
             self._expectations.added(generation)
             self._judge(generation)
-            self._prefixes.need(generation.foreseen)
+            self._prefixes.need(generation.foreseen.names)
         judge(generations)
         self._stir(generations)
 
@@ -100,7 +100,7 @@ class Scheduler:
 
     def ready(self, generation: Generation, now: float) -> None:
         self._can_run(generation)
-        self._prefixes.need(generation.beginnings)
+        self._prefixes.need(generation.beginnings.others)
         self._foresee_no_more(generation)
         self._backlog.push(generation)
 
@@ -152,6 +152,9 @@ class Scheduler:
         for awaited in self._backlog.awaited():  # another kind may be the smallest one that comes into question
             self._backlog.call(awaited, len(self._backlog))
 
+    def heard(self, engine: Engine, now: float) -> None:
+        self._prefixes.settle(engine.id, now)
+
     def reported(self, report: EngineHolds, now: float) -> bool:
         return self._prefixes.report(report, now)
 
@@ -164,7 +167,7 @@ class Scheduler:
     # What it decides -----------------------------------------------------------------------------
 
     def priority(self, generation: Generation) -> int:
-        return STRICTNESS[generation.objective.kind]
+        return STRICTNESS[generation.objective.kind] if self._rules.priority else 0
 
     def awaits(self, generation: Generation) -> str:
         return self._aside[generation].words if generation in self._aside else ""
@@ -272,7 +275,7 @@ class Scheduler:
 
     def _keep_free(self, generation: Generation, now: float) -> None:
         """There is no room for a generation: none of those behind it gets what it waits for, but what is kept for sensitive work."""
-        for sensitive in (False, True)[: 1 + is_entitled(generation, now)]:
+        for sensitive in (False, True)[: 1 + is_entitled(generation, now, self._rules)]:
             serving = self._candidates.serving(generation, self._open[sensitive])
             self._open[sensitive] = [kind for kind in self._open[sensitive] if kind not in serving]
         self._list_lanes()
@@ -306,7 +309,7 @@ class Scheduler:
             self._reworded[generation] = None
 
     def _foresee_no_more(self, generation: Generation) -> None:
-        self._prefixes.need_no_more(generation.foreseen)
+        self._prefixes.need_no_more(generation.foreseen.names)
         generation.foreseen = UNREAD
 
     def _drop(self, generation: Generation) -> bool:
@@ -317,7 +320,7 @@ class Scheduler:
         awaited = self._aside.pop(generation, None)
         if awaited is not None:
             self._backlog.call(awaited.name, 1)  # who waits for the same may follow it
-        self._prefixes.need_no_more(generation.beginnings)
+        self._prefixes.need_no_more(generation.beginnings.others)
         return True
 
     def _call(self, load: Load) -> None:
@@ -367,6 +370,12 @@ class Scheduler:
 def _alike(generation: Generation) -> Objective:
     """What a server takes for granted that knows nothing of its users."""
     return Objective(Kind.LATENCY)
+
+
+def _apart(generation: Generation) -> Objective:
+    """What it is where each is waited for by itself."""
+    objective = generation.objective
+    return objective._replace(kind=Kind.LATENCY, group="") if objective.kind is Kind.GROUP else objective
 
 
 def _later(now: float, seconds: float = 0.0) -> float:

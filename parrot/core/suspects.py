@@ -38,10 +38,10 @@ class Suspects:
 
     def pop(self, takes: Takes, now: float) -> Generation:
         """The next generation for an engine that takes so much, of which there is one; its turn begins."""
-        generation = min(self._fitting(takes), key=lambda one: (one.turns, one.order))
+        generation = min(self._fitting(takes), key=lambda one: (one.mishaps.turns, one.order))
         del self._waiting[generation.call.model][generation]
-        generation.turn_ends = now + TURN * 2**generation.turns
-        generation.turns += 1
+        turns = generation.mishaps.turns
+        generation.suffers(turns=turns + 1, turn_ends=now + TURN * 2**turns)
         return generation
 
     def _fitting(self, takes: Takes) -> Iterator[Generation]:

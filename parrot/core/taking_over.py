@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from parrot.core.call_rules import watch
 from parrot.core.cell import Cell
@@ -25,16 +25,17 @@ def resume_engine(cell: Cell, engine: Engine) -> None:
     cell.batch.order(engine.id, TellHoldings())  # its reports say what has changed, and nobody has noted what it held before
 
 
-def resume_session(cell: Cell, session: Session, expires: float | None) -> None:
+def resume_session(cell: Cell, session: Session, calls: Iterable[str], expires: float | None) -> None:
     """Know a session that a predecessor knew.
 
     Args:
         cell: which takes over.
-        session: with its calls.
+        session: without its calls.
+        calls: of it, in order.
         expires: when its results end, in seconds since the epoch, if that is settled.
     """
     cell.graph.sessions[session.id] = session
-    for call in session.calls:
+    for call in calls:
         cell.graph.note(session, call)
     if expires is not None:
         cell.timers.set(("results", session.id), expires)

@@ -15,10 +15,9 @@ DUE = 4  # numbers in the rank of what is due and nobody waits for: it has one m
 
 
 class Entry(NamedTuple):
-    """Attributes: number makes each unlike all others."""
+    """Attributes: rank, which no other generation has."""
 
     rank: Rank
-    number: int
     generation: Generation
 
     @property
@@ -33,8 +32,7 @@ class Entry(NamedTuple):
 
     def goes_before(self, other: Entry) -> bool:
         """Whether it is before another one for which others may wait."""
-        mine, his = self.moment, other.moment
-        return mine < his or (mine == his and self.number < other.number)
+        return self.moment < other.moment
 
 
 class _Line:
@@ -64,14 +62,14 @@ class _Line:
         if heap[0] is entry:
             self.order.push(tenant)
 
-    def _turn(self, tenant: str) -> tuple[float, Rank, int] | None:
+    def _turn(self, tenant: str) -> tuple[float, Rank] | None:
         heap = self.tenants.get(tenant)
         while heap and not self._counts(heap[0]):
             heappop(heap)
         if not heap:
             self.tenants.pop(tenant, None)
             return None
-        return (0.0 if self._shares is None else self._shares.had(tenant) - self._lead, heap[0].moment, heap[0].number)
+        return (0.0 if self._shares is None else self._shares.had(tenant) - self._lead, heap[0].moment)
 
 
 class Queue:

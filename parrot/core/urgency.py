@@ -14,6 +14,7 @@ from parrot.core.turns import Rank
 
 LATER = 240.0  # seconds for which what nobody waits for lets come first what somebody waits for
 SERVED = 30.0  # seconds by which a program for which nobody waits may be overtaken by one of which less has been served
+FOREVER = 1e9  # seconds, instead of `LATER`, where nothing ages
 WAY = 16.0  # seconds by which a program that came earlier may be overtaken, for each of the first seconds that its way is longer
 
 
@@ -28,20 +29,21 @@ def rank(generation: Generation, engines: int, rules: Rules) -> Rank:
         rules: which hold.
     """
     objective, program = generation.objective, generation.program.whole()
+    later = LATER if rules.ageing else FOREVER
     moment = program.arrived
     if rules.ways:
         way = program.way_of(generation)
         longer = WAY * (way + program.rest_of(generation) / max(1, engines)) + way - generation.tail
-        moment += LATER * longer / (LATER + longer)  # however long it is: before what comes at the same time and nobody waits for
+        moment += later * longer / (later + longer)  # however long it is: before what comes at the same time and nobody waits for
     if not objective.urgent:
-        moment = program.arrived + LATER + (SERVED * program.served if rules.ways else 0.0)
-    if objective.due is None:
+        moment = program.arrived + later + (SERVED * program.served if rules.attained else 0.0)
+    if objective.due is None or not rules.deadlines:
         return (moment, -generation.tail, generation.order)
     if objective.kind is not Kind.DEADLINE:
         return (min(moment, generation.late), -generation.tail, generation.order)
     begins = generation.late - program.rest_of(generation) / max(1, engines)
     spare = max(0.0, begins - program.arrived)
-    moment = max(moment, program.arrived + LATER * spare / (LATER + spare))  # how long its way will be is not sure
+    moment = max(moment, program.arrived + later * spare / (later + spare))  # how long its way will be is not sure
     return (begins, min(moment, generation.late), -generation.tail, generation.order)
 
 

@@ -73,6 +73,9 @@ class AtOnce(ABC):
     def gone(self, engine: Engine) -> None:
         return
 
+    def heard(self, engine: Engine, now: float) -> None:
+        return
+
     def reported(self, report: EngineHolds, now: float) -> bool:
         return True
 

@@ -11,8 +11,10 @@ from bench.simulator.policies.knowing import PerfectIndex, TrueLengths, by_hand
 from bench.simulator.policies.least_loaded import LeastLoaded
 from bench.simulator.policies.prefix_aware import PrefixAware
 from bench.simulator.policies.round_robin import RoundRobin
+from bench.simulator.policies.unknowing import PriorLengths, ShortSighted
 from bench.simulator.surroundings import Surroundings
 from parrot.core.policy import Policy
+from parrot.core.prefixes import PrefixIndex
 from parrot.core.rules import Rules
 from parrot.core.scheduler import Scheduler
 
@@ -28,6 +30,7 @@ class Contestant:
         lost: how many reports of engines it does not get, from 0 to 1.
         deaths: how often ServeCore dies while it works.
         part: of the load that it is given.
+        reorders: engines give what waits in them another place when its priority changes.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Contestant:
     lost: float = 0.0
     deaths: int = 0
     part: float = 1.0
+    reorders: bool = True
 
 
 STRONG = "affinity"
@@ -74,5 +78,14 @@ def _without(rule: str) -> Contestant:
     return Contestant(f"no-{rule}", f"ServeCore without its rule `{rule}`", lambda _: Scheduler(rules=rules))
 
 
-ABLATIONS = tuple(_without(field.name) for field in fields(Rules))
-CONTESTANTS = {one.name: one for one in (*RIVALS, *OWN, *ABLATIONS)}
+ABLATIONS = (
+    *(_without(field.name) for field in fields(Rules)),
+    Contestant("no-reorder", "ServeCore, with engines that leave what waits in them where it is", lambda _: Scheduler(), reorders=False),
+    Contestant("no-lengths", "ServeCore, that never learns how long outputs are", lambda _: Scheduler(lengths=PriorLengths())),
+)
+SMALL = 4_000  # beginnings: too few for what engines hold
+SMALL_INDEX = (
+    Contestant("small-index", f"ServeCore, knowing {SMALL:,} beginnings", lambda _: Scheduler(prefixes=PrefixIndex(SMALL))),
+    Contestant("no-foreseen", "the same, whatever the graph will need", lambda _: Scheduler(prefixes=ShortSighted(SMALL))),
+)
+CONTESTANTS = {one.name: one for one in (*RIVALS, *OWN, *ABLATIONS, *SMALL_INDEX)}

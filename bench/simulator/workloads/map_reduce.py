@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bench.simulator.app import NOBODY_WAITS, WAITED_FOR, App, Pause, Read
+from bench.simulator.app import NOBODY_WAITS, WAITED_FOR, App, Pause, Read, Var
 from bench.simulator.workload import Kind, Workload, lognormal
 from bench.simulator.workloads.chain import CHUNK, DOCUMENT, SUMMARY
 from parrot.criteria import LATENCY, Criterion, Deadline
@@ -14,6 +14,11 @@ REDUCED = lognormal(200, 0.4, 50, 500)  # tokens
 
 def summarize(app: App, criterion: Criterion | Deadline) -> Generator[Read | Pause, None, None]:
     """One document."""
+    yield app.read(map_summaries(app, criterion), criterion)
+
+
+def map_summaries(app: App, criterion: Criterion | Deadline) -> Var:
+    """The summary of a document that will be asked for with a criterion."""
     of_parts, of_whole = NOBODY_WAITS, NOBODY_WAITS
     if isinstance(criterion, Deadline):
         of_whole = app.within(criterion.seconds)
@@ -26,7 +31,7 @@ def summarize(app: App, criterion: Criterion | Deadline) -> Generator[Read | Pau
         chunk = app.text(app.write(f"chunk {number}", CHUNK))
         parts.append(app.call("map_summary", [instructions, chunk], tokens=SUMMARY(app.chance), true=of_parts, most=200))
     together = app.contents.write("You make one summary of these.", 40)
-    yield app.read(app.call("reduce_summary", [together, *parts], tokens=REDUCED(app.chance), true=of_whole), criterion)
+    return app.call("reduce_summary", [together, *parts], tokens=REDUCED(app.chance), true=of_whole)
 
 
 def map_reduce(app: App) -> Generator[Read | Pause, None, None]:

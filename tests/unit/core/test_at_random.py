@@ -181,7 +181,8 @@ class Play:
         assert not len(scheduler._backlog)
         assert not scheduler._aside
         assert not scheduler._shares._present
-        assert not any(node.needed or node.users for node in scheduler._prefixes._nodes.values())
+        assert not scheduler._prefixes._needed
+        assert not any(node.users for node in scheduler._prefixes._nodes.values())
         assert list(scheduler._prefixes.check()) == []
         for load in scheduler._candidates.loads.values():
             assert not load._charges

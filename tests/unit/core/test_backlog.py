@@ -25,11 +25,12 @@ class Ranks:
 
     def __init__(self) -> None:
         self.said: dict[Generation, float] = {}
+        self.numbers: dict[Generation, int] = {}  # ranks are all different
         self.asked = 0
 
     def __call__(self, generation: Generation) -> Rank:
         self.asked += 1
-        return (self.said[generation],)
+        return (self.said[generation], self.numbers.setdefault(generation, len(self.numbers)))
 
 
 @pytest.fixture

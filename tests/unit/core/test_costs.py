@@ -76,7 +76,9 @@ def test_a_step_of_a_large_program_looks_at_what_can_run_and_not_at_all_that_wil
         stage.tell(*parts, ask(f"r{turn}", "".join(f"{{{{{slot}}}}} " for slot in inputs), **inputs))
         before = {"before": f"r{turn}.x"}
     program = next(iter(stage.machine.fleet.engines["e1"].holds.values())).program.whole()
-    program.members, CountingDict.looked = CountingDict(program.members), 0
+    members = program.members._several
+    assert members is not None
+    program.members._several, CountingDict.looked = CountingDict(members), 0
     for turn in range(5):
         stage.finish(*(f"m{turn}.{part}" for part in range(3)))
         stage.finish(f"r{turn}")

@@ -40,7 +40,7 @@ def test_what_it_finishes_counts(cell: Cell) -> None:
 
 def test_not_even_a_suspect_runs_alone_on_it(cell: Cell) -> None:
     for generation in cell.machine.fleet.engines["e1"].holds.values():
-        generation.deaths = frozenset({"x", "y"})
+        generation.suffers(deaths=frozenset({"x", "y"}))
     cell.tell(DRAINS, GenerationReturned(engine="e1", variable="a.x", attempt=1))
     assert cell.call("a")["state"] == "queued"
 

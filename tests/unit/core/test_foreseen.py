@@ -12,7 +12,7 @@ from tests.unit.core.stage import SHARED, Stage, ask, up, words
 
 def needed(stage: Stage) -> list[int]:
     """How many need each beginning that somebody needs, the shortest first."""
-    return [node.needed for node in stage.scheduler._prefixes._nodes.values() if node.needed]
+    return list(stage.scheduler._prefixes._needed.values())
 
 
 def two_steps(stage: Stage) -> None:
@@ -74,7 +74,7 @@ def test_what_will_be_needed_is_not_forgotten() -> None:
     stage.finish("reads")
     stage.report("e1", "reads")
     two_steps(stage)
-    kept = {name for name, node in stage.scheduler._prefixes._nodes.items() if node.needed}
+    kept = set(stage.scheduler._prefixes._needed) & set(stage.scheduler._prefixes._nodes)
     for number in range(40):
         stage.tell(ask(f"other{number}", words(500, f"o{number}")))
         stage.finish(f"other{number}")

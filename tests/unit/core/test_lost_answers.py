@@ -42,7 +42,7 @@ def test_a_job_that_its_engine_has_read_and_holds_no_more_runs_again_and_nobody_
     cell.tell(beat(read))
     (job,) = cell.take_jobs()
     assert (job.variable, job.attempt) == ("a.x", 2)
-    assert (producer(cell, "a.x").errors, producer(cell, "a.x").deaths) == (0, frozenset())
+    assert (producer(cell, "a.x").mishaps.errors, producer(cell, "a.x").mishaps.deaths) == (0, frozenset())
     for why in (cell.variable("a.x")["why"], cell.call("a")["why"]):
         assert why.endswith("; again, since e1 has read the job and holds it no more, but what became of it was lost")
     cell.tell(cell.publish(job))
@@ -155,7 +155,7 @@ def test_a_suspect_runs_alone_again_and_another_death_is_not_counted(cell: Cell)
     cell.tell(beat(read, engine="e3"))
     (job,) = cell.take_jobs()
     assert (job.variable, job.attempt) == ("a.x", 4)
-    assert producer(cell, "a.x").deaths == {"e1", "e2"}
+    assert producer(cell, "a.x").mishaps.deaths == {"e1", "e2"}
 
 
 def test_an_engine_that_was_given_up_is_told_so_whatever_it_holds(cell: Cell) -> None:

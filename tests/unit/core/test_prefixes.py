@@ -212,7 +212,7 @@ def test_what_is_used_again_and_again_is_not_forgotten_before_what_is_not() -> N
 def test_what_is_needed_or_on_its_way_is_not_forgotten() -> None:
     index = PrefixIndex(most=10)
     index.add("e1")
-    index.need(prompt(1))
+    index.need(prompt(1).names)
     index.report(says("e1", 1, 1), 0.0)
     index.comes("e1", prompt(2))
     for name in range(3, 200):
@@ -224,25 +224,28 @@ def test_what_is_needed_or_on_its_way_is_not_forgotten() -> None:
 
 def test_more_may_be_needed_than_there_should_be_and_then_room_is_not_sought_each_time() -> None:
     index = PrefixIndex(most=100)
+    index.add("e1")
     sought = set()  # it is sought when there are so many
     for name in range(1_000):
-        index.need(prompt(name))
+        index.need(prompt(name).names)
+        index.report(says("e1", name + 1, name), 0.0)
         sought.add(index._full)
     assert len(index) == 1_000
     assert 10 < len(sought) <= 100
     for name in range(1_000):
-        index.need_no_more(prompt(name))
-    assert len(index) == 0
+        index.need_no_more(prompt(name).names)
+    index.remove("e1")
+    assert len(index) == len(index._needed) == 0
 
 
 def test_when_less_is_needed_again_there_is_as_much_as_there_should_be() -> None:
     index = PrefixIndex(most=100)
     index.add("e1")
     for name in range(1_000):
-        index.need(prompt(name))
+        index.need(prompt(name).names)
         index.report(says("e1", name + 1, name), 0.0)
     for name in range(1_000):
-        index.need_no_more(prompt(name))
+        index.need_no_more(prompt(name).names)
     for name in range(1_000, 1_200):
         index.report(says("e1", name + 1, name), 0.0)
     assert len(index) <= 100

@@ -322,7 +322,7 @@ def test_the_way_grows_shorter_as_a_chain_goes_on() -> None:
         ways.append(program.way)
         end(program, generation)
     assert ways == list(range(10, 0, -1))
-    assert (program.way, program.active, program.members) == (0, 0, {})
+    assert (program.way, program.active, len(program.members)) == (0, 0, 0)
 
 
 def test_what_ends_without_having_begun_leaves_what_is_under_way() -> None:

@@ -142,7 +142,7 @@ def test_deaths_and_errors_are_known_to_a_successor_even_if_another_engine_took_
     cell.restart()
     generation = cell.machine.graph.variables["a.x"].producer
     assert generation is not None
-    assert (generation.engine, generation.deaths, generation.errors) == ("e2", {"e1"}, 1)
+    assert (generation.engine, generation.mishaps.deaths, generation.mishaps.errors) == ("e2", {"e1"}, 1)
 
 
 def test_calls_of_the_same_moment_are_taken_up_in_the_order_of_their_session() -> None:

@@ -117,7 +117,17 @@ def test_within_a_program_the_longer_way_goes_first() -> None:
 
 
 def test_without_ways_it_does_not_count_how_long_they_are_or_what_was_had() -> None:
-    rules = Rules(ways=False)
+    rules = Rules(ways=False, attained=False)
     assert first_of(waiting(Kind.LATENCY, way=10.0, rest=10.0), waiting(Kind.LATENCY, 1.0), rules=rules) == 0
     assert first_of(waiting(Kind.THROUGHPUT, had=10.0), waiting(Kind.THROUGHPUT, 1.0), rules=rules) == 0
     assert first_of(waiting(Kind.THROUGHPUT), waiting(Kind.LATENCY, 1.0), rules=rules) == 1
+
+
+def test_without_ageing_what_nobody_waits_for_lets_all_others_go_first() -> None:
+    rules, batch, late = Rules(ageing=False), waiting(Kind.THROUGHPUT), waiting(Kind.LATENCY, 1e6)
+    assert (first_of(batch, late), first_of(batch, late, rules=rules)) == (0, 1)
+
+
+def test_without_deadlines_what_is_due_goes_as_if_it_were_not() -> None:
+    rules, early, due = Rules(deadlines=False), waiting(Kind.DEADLINE, due=500.0), waiting(Kind.DEADLINE, 1.0, due=5.0)
+    assert (first_of(early, due), first_of(early, due, rules=rules)) == (1, 0)
