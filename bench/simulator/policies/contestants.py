@@ -83,7 +83,7 @@ ABLATIONS = (
     Contestant("no-reorder", "ServeCore, with engines that leave what waits in them where it is", lambda _: Scheduler(), reorders=False),
     Contestant("no-lengths", "ServeCore, that never learns how long outputs are", lambda _: Scheduler(lengths=PriorLengths())),
 )
-SMALL = 4_000  # beginnings: too few for what engines hold
+SMALL = 200  # beginnings: too few for what engines hold
 SMALL_INDEX = (
     Contestant("small-index", f"ServeCore, knowing {SMALL:,} beginnings", lambda _: Scheduler(prefixes=PrefixIndex(SMALL))),
     Contestant("no-foreseen", "the same, whatever the graph will need", lambda _: Scheduler(prefixes=ShortSighted(SMALL))),

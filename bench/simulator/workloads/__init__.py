@@ -6,7 +6,6 @@ from bench.simulator.workloads.agents import AGENT_SESSIONS
 from bench.simulator.workloads.assistants import ASSISTANTS
 from bench.simulator.workloads.chain import CHAIN, CHAIN_BACKGROUND, CHAINS
 from bench.simulator.workloads.copilot import COPILOT
-from bench.simulator.workloads.crawlers import CRAWLERS
 from bench.simulator.workloads.due import DUE
 from bench.simulator.workloads.map_reduce import MAP_REDUCE
 from bench.simulator.workloads.mix import MIX
@@ -14,5 +13,5 @@ from bench.simulator.workloads.opened import OPENED
 from bench.simulator.workloads.programming import PROGRAMMING
 from bench.simulator.workloads.tenants import TENANTS
 
-ALL = (CHAIN, CHAIN_BACKGROUND, CHAINS, MAP_REDUCE, COPILOT, ASSISTANTS, PROGRAMMING, MIX, DUE, OPENED, AGENT_SESSIONS, CRAWLERS, TENANTS)
+ALL = (CHAIN, CHAIN_BACKGROUND, CHAINS, MAP_REDUCE, COPILOT, ASSISTANTS, PROGRAMMING, MIX, DUE, OPENED, AGENT_SESSIONS, TENANTS)
 WORKLOADS = {workload.name: workload for workload in ALL}

@@ -48,4 +48,5 @@ def test_what_is_done_during_a_pause_is_not_waited_for() -> None:
 def test_no_program_is_ever_faster(workload: Workload) -> None:
     outcome = go(CONTESTANTS[OURS].make, workload=workload, programs=12, rate=0.3)
     waited = [story.ended - story.arrived - story.paused for story in outcome.stories if story.ended is not None]
-    assert all(0.0 < story.bound <= seconds for story, seconds in zip(outcome.stories, waited, strict=True))
+    assert all(0.0 <= story.bound <= seconds + 1e-9 for story, seconds in zip(outcome.stories, waited, strict=True))
+    assert any(story.bound > 0.0 for story in outcome.stories)  # what is ready when it is opened was waited for by nobody
