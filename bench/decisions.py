@@ -196,7 +196,8 @@ def measure(calls: int, engines: int, clocked: bool, length: int, told: Callable
     bench = Bench(calls, engines, clocked)
     filling = engines * RUNNING
     bench.fill()
-    first = filling + PORTION // length  # what is needed for a moment to take in so many is there after that, and not counted as theirs
+    at_once = min(PORTION, calls // 2) // length * length
+    first = filling + at_once // length  # what is needed for a moment to take in so many is there after that, and not counted as theirs
     spent, decided = bench.submit(range(filling, first), length, lambda _: None)
     before = psutil.Process().memory_info().rss
     more, of_it = bench.submit(range(first, filling + calls // length), length, told)
@@ -209,7 +210,7 @@ def measure(calls: int, engines: int, clocked: bool, length: int, told: Callable
         submit_ms=1000 * spent / calls,
         handle_ms=1000 * statistics.median(handled),
         handle_p99_ms=1000 * handled[len(handled) * 99 // 100],
-        bytes_per_call=grown / (calls - PORTION),
+        bytes_per_call=grown / (calls - at_once),
         policy_submit_ms=1000 * decided / calls,
         policy_ms=1000 * statistics.median(cost for _, cost in costs),
     )

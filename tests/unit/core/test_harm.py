@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parrot.core.placement import CAP, PATIENCE, RESERVE
+from parrot.core.placement import CAP, PATIENCE, RESERVE, case_of, cost
 from parrot.core.rules import Rules
 from parrot.core.scheduler import LOOKED_AT
 from tests.unit.core.stage import Stage, ask, map_reduce, up, want, words
@@ -33,8 +33,9 @@ def test_sensitive_work_is_kept_from_large_batches() -> None:
     assert load.running == 41  # nobody suffers from them any more
 
 
-def test_without_the_rule_it_is_not() -> None:
-    stage = Stage(up("e1", running=500), rules=Rules(harm=False))
+@pytest.mark.parametrize("rules", [Rules(harm=False), Rules(cap=False)], ids=["harm", "cap"])
+def test_without_the_rule_it_is_not(rules: Rules) -> None:
+    stage = Stage(up("e1", running=500), rules=rules)
     chats(stage, 1)
     for number in range(40):
         stage.tell(ask(f"many{number}", words(4_000, f"many{number}")))
@@ -42,8 +43,9 @@ def test_without_the_rule_it_is_not() -> None:
     assert stage.scheduler._candidates.loads["e1"].running == 41
 
 
-def test_after_a_while_the_comfort_of_others_does_not_count_any_more() -> None:
-    stage = Stage(up("e1", running=500))
+@pytest.mark.parametrize("insists", [True, False])
+def test_after_a_while_the_comfort_of_others_does_not_count_any_more(insists: bool) -> None:
+    stage = Stage(up("e1", running=500), rules=Rules(insistence=insists))
     chats(stage, 1)
     for number in range(20):
         stage.tell(ask(f"many{number}", words(8_000, f"many{number}")))
@@ -51,7 +53,7 @@ def test_after_a_while_the_comfort_of_others_does_not_count_any_more() -> None:
     assert stage.scheduler._candidates.loads["e1"].running < 20
     for _ in range(60):
         stage.wait(2)
-    assert stage.scheduler._candidates.loads["e1"].running == 21
+    assert (stage.scheduler._candidates.loads["e1"].running == 21) == insists
 
 
 def test_a_chat_goes_where_it_has_fewer_neighbours() -> None:
@@ -108,3 +110,16 @@ def test_the_last_part_of_a_program_counts_as_one() -> None:
     assert load.weight == pytest.approx(1.0)
     stage.finish(*(f"m{number}" for number in range(7)))
     assert load.weight == pytest.approx(1.0)
+
+
+def test_outputs_take_longer_where_prompts_are_computed_between_their_tokens() -> None:
+    stage = Stage(up("e1", running=100))
+    stage.tell(*(ask(f"long{number}", words(8_000, f"l{number}")) for number in range(4)), ask("short", most=400))
+    stage.wait(1.0)
+    load, short = stage.scheduler._candidates.loads["e1"], stage.machine.graph.variables["short.x"].producer
+    assert short is not None
+    own = {
+        rules.pace: cost(load, 0, case_of(short, stage.now, False, rules, (0, 1.0), lambda _: 0)).own
+        for rules in (Rules(), Rules(pace=False))
+    }
+    assert own[True] > 1.1 * own[False]

@@ -28,6 +28,24 @@ def test_without_objectives_all_are_as_if_somebody_waited_for_them() -> None:
         assert stage.call("nightly")["objective"] == ("throughput" if known else "latency")
 
 
+@pytest.mark.parametrize(("groups", "objective"), [(True, "group"), (False, "latency")])
+def test_without_groups_each_part_is_waited_for_by_itself(groups: bool, objective: str) -> None:
+    stage = Stage(up("e1"), rules=Rules(groups=groups))
+    stage.tell(*map_reduce(3), want("reduce"))
+    stage.run()
+    assert {stage.call(f"m{number}")["objective"] for number in range(3)} == {objective}
+    assert stage.call("reduce")["objective"] == "latency"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_without_priority_engines_are_told_of_none(tells: bool) -> None:
+    stage = Stage(up("e1"), rules=Rules(priority=tells))
+    stage.tell(ask("a"))
+    stage.tell(want("a"))
+    assert any(isinstance(order, Reorder) for _, _, order in stage.batch.orders) == tells
+    assert (stage.job("a")[1].priority > 0) == tells
+
+
 @pytest.fixture
 def single() -> Stage:
     """One engine with one place, which is taken."""

@@ -8,6 +8,7 @@ import pytest
 
 from parrot.core.limits import Limits
 from parrot.core.placement import AHEAD
+from parrot.core.prefixes import SETTLING
 from parrot.core.rules import Rules
 from parrot.wire.to_core import OpenSession, SubmitCall
 from parrot.wire.to_engine import TellHoldings
@@ -140,3 +141,14 @@ def test_tenants_share_prefixes_unless_they_are_kept_apart() -> None:
         names = [{mark.name for mark in stage.job(name)[1].marks} for name in "abc"]
         assert bool(names[0] & names[1]) is not isolate
         assert names[0] & names[2]
+
+
+def test_an_idle_engine_that_says_nothing_is_not_believed_to_hold_its_last_prompts() -> None:
+    """It has had time to report them, and lives on."""
+    stage = Stage(up("e1"))
+    stage.tell(ask("last", SHARED))
+    stage.finish("last")
+    held = stage.scheduler._prefixes.held
+    assert held("e1", stage.prompts["last"]) > 0
+    stage.wait(2 * SETTLING)
+    assert held("e1", stage.prompts["last"]) == 0

@@ -131,3 +131,8 @@ def test_without_ageing_what_nobody_waits_for_lets_all_others_go_first() -> None
 def test_without_deadlines_what_is_due_goes_as_if_it_were_not() -> None:
     rules, early, due = Rules(deadlines=False), waiting(Kind.DEADLINE, due=500.0), waiting(Kind.DEADLINE, 1.0, due=5.0)
     assert (first_of(early, due), first_of(early, due, rules=rules)) == (1, 0)
+
+
+def test_without_attained_service_it_does_not_count_what_was_had() -> None:
+    rules, had, fresh = Rules(attained=False), waiting(Kind.THROUGHPUT, had=10.0), waiting(Kind.THROUGHPUT, 1.0)
+    assert (first_of(had, fresh), first_of(had, fresh, rules=rules)) == (1, 0)

@@ -15,12 +15,16 @@ from bench.simulator.policies.contestants import CONTESTANTS, ORACLE, OURS, STRO
 from bench.simulator.policies.least_loaded import LeastLoaded
 from bench.simulator.policies.prefix_aware import PrefixAware
 from bench.simulator.policies.round_robin import RoundRobin
+from bench.simulator.policies.unknowing import PriorLengths, ShortSighted
 from bench.simulator.run import Run
 from bench.simulator.worker import Worker
 from bench.simulator.workload import Kind, Workload
+from parrot.core.prefixes import PrefixIndex
 from parrot.criteria import LATENCY
+from parrot.wire.to_core import EngineHolds, Usage
 from parrot.wire.to_engine import Order, Reorder
 from tests.unit.bench.simulator.runs import TALKS, Notes, go, setting
+from tests.unit.core.making import make_generation
 
 
 def hits(outcome: object) -> float:
@@ -127,3 +131,20 @@ def test_an_oracle_sees_what_is_cached_at_once_and_does_not_find_less() -> None:
         name: hits(Run(setting(workload=TALKS, programs=40, rate=3.0), CONTESTANTS[name].make).go()) for name in (OURS, ORACLE, STRONG)
     }
     assert found[ORACLE] >= found[OURS] - 0.05
+
+
+def test_lengths_that_are_never_learned_stay_what_was_believed_at_first() -> None:
+    lengths, generation = PriorLengths(), make_generation()
+    before = lengths.expect(generation)
+    lengths.learn(generation, Usage(tokens_in=10, tokens_out=900, seconds=1.0, running=1.0))
+    assert lengths.expect(generation) == before
+
+
+def test_an_index_that_does_not_look_ahead_forgets_what_will_be_needed() -> None:
+    for index, kept in ((PrefixIndex(10), True), (ShortSighted(10), False)):
+        index.add("e1")
+        index.need([1])
+        for name in range(1, 100):
+            index.report(EngineHolds(engine="e1", sequence=name, stored=[(name, 50)]), 0.0)
+        index.need_no_more([1])
+        assert (1 in index._nodes) == kept

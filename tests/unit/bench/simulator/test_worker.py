@@ -19,7 +19,7 @@ from tests.unit.bench.simulator.engines import PROFILE
 class Desk:
     """A worker and what it says."""
 
-    def __init__(self, profile: Profile = PROFILE, lost: float = 0.0) -> None:
+    def __init__(self, profile: Profile = PROFILE, lost: float = 0.0, reorders: bool = True) -> None:
         self.clock, self.contents = Clock(), Contents(profile.block_tokens)
         self.said: list[Any] = []
         self.published: list[str] = []
@@ -32,6 +32,7 @@ class Desk:
             first=lambda _: None,
             published=lambda _, sequence: self.published.append(sequence.job.variable),
             lost=lost,
+            reorders=reorders,
         )
 
     def job(self, variable: str, *pieces: Piece, out: int = 5, marks: tuple[Mark, ...] = (), priority: int = 0) -> Job:
@@ -104,13 +105,14 @@ def test_a_cancelled_job_says_nothing_more() -> None:
     assert desk.said == []
 
 
-def test_a_job_that_waits_can_be_re_ordered() -> None:
-    desk = Desk(replace(PROFILE, running=1))
+@pytest.mark.parametrize(("reorders", "first"), [(True, "c"), (False, "a")])
+def test_a_job_that_waits_can_be_re_ordered(reorders: bool, first: str) -> None:
+    desk = Desk(replace(PROFILE, running=1), reorders=reorders)
     for name in "abc":
         desk.worker.take(desk.job(name, desk.text(name, 10), priority=1))
     desk.worker.take(Reorder(variable="c", attempt=1, priority=0))
     desk.run()
-    assert desk.published[0] == "c"
+    assert desk.published[0] == first
 
 
 def test_a_generation_that_never_fits_is_a_mistake_of_the_workload() -> None:
