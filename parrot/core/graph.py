@@ -13,6 +13,7 @@ from typing import Any
 from parrot.core.asks import Asks
 from parrot.core.beginnings import CHARACTERS_PER_TOKEN, HASHED_TOKENS, UNREAD, Beginnings, Stretch, beginnings, hashed, root_of, stretch_of
 from parrot.core.lowering import Lowered
+from parrot.core.mishaps import NO_MISHAPS, Mishaps
 from parrot.core.objectives import IDLE, Objective, head_of, members
 from parrot.core.programs import Program
 from parrot.criteria import Criterion
@@ -75,29 +76,6 @@ class Variable:
         self.gone += 1
         if 2 * self.gone >= len(self.consumers):
             self.consumers, self.gone = [one for one in self.consumers if not one.ended] or (), 0
-
-
-@dataclass(frozen=True, slots=True)
-class Mishaps:
-    """What went wrong with a generation; most have nothing of it.
-
-    Attributes:
-        errors: how often an engine that lived on reported that it failed.
-        lost: how often nothing was heard of its end, though it had ended.
-        deaths: engines that died while they held it.
-        again: why it runs again although nobody is to blame, in words.
-        turns: how often it was given an engine for itself, and turn_ends: when others like it may have that.
-    """
-
-    errors: int = 0
-    lost: int = 0
-    deaths: frozenset[str] = frozenset()
-    again: str = ""
-    turns: int = 0
-    turn_ends: float = 0.0
-
-
-NO_MISHAPS = Mishaps()
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -167,7 +167,7 @@ def _restore(machine: Machine, generation: Generation, record: Record | None) ->
         return
     generation.attempt = int(record["attempt"])
     errors, deaths = int(record.get("errors", "0")), frozenset(record.get("deaths", "").split())
-    if errors or deaths:
+    if errors or deaths:  # else it shares what most have
         generation.suffers(errors=errors, deaths=deaths)
     generation.reordered = record.get("reordered", "")
     generation.expected = int(record.get("prefix_expected", generation.call.expected if len(generation.call.outputs) == 1 else 0))

@@ -59,7 +59,11 @@ class Scheduler:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._rules = rules or Rules()
-        self._objective = (objective or (None if self._rules.groups else _apart)) if self._rules.objectives else _alike
+        if not self._rules.objectives:
+            objective = _alike
+        elif not self._rules.groups:
+            objective = _apart
+        self._objective = objective
         self._prefixes = PrefixIndex() if prefixes is None else prefixes  # an empty one is false
         self._candidates = Candidates(self._prefixes, self._rules.prefixes)
         self._expectations = Expectations(lengths or LearnedLengths(), self._prefixes, self._candidates.loads)
